@@ -1,0 +1,211 @@
+"""Fit one law to a table, or compare several."""
+
+from __future__ import annotations
+
+import enum
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import registry
+from .errors import FittingError
+from .forecast import Forecast, Noise, forecast_log
+from .law import Law
+from .rmsle import Rmsle, rmsle
+from .selection import Member, Recipe, select
+from .solver import Ending, Loss
+from .table import Table
+
+# Beyond this, a raw parameter that saturates has moved its quantity to within half a per cent of the limit.
+_SATURATED = 3.0
+# Rows beyond this many are thinned before fitting: they add time, not knowledge, to laws of some twenty coefficients.
+_MOST_ROWS = 2000
+
+
+class FitStatus(enum.Enum):
+    """How a fit ended, for the member that ranks first."""
+
+    CONVERGED = "converged"
+    AT_BOUND = "at bound"
+    BUDGET_SPENT = "budget spent"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A law with its coefficients.
+
+    law: name. structure: what selection picked, for the member that ranks first. coefficients: that member's, named,
+    in the units of the table. rmsle: on the fitted rows, of the averaged prediction. rows: fitted rows. seconds: time
+    taken.
+    """
+
+    law: str
+    status: FitStatus
+    structure: str
+    coefficients: Mapping[str, float]
+    rmsle: Rmsle
+    rows: int
+    seconds: float
+    members: tuple[Member, ...] = field(repr=False)
+    noise: Noise = field(repr=False)
+
+    def predict(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The metric at columns (arrays of one common shape, or scalars), in units of the table's y; of that shape."""
+        z, shape = self._coordinates(columns)
+        return np.exp(np.mean(self._log_members(z), axis=0)).reshape(shape)
+
+    def forecast(self, columns: Mapping[str, np.ndarray], level: float = 0.9) -> Forecast:
+        """The prediction with an interval that holds a new measurement with probability `level`; see `forecast`."""
+        z, shape = self._coordinates(columns)
+        low, middle, high = forecast_log(self.members, z, self.noise, level)
+        return Forecast(
+            median=np.exp(middle).reshape(shape),
+            low=np.exp(low).reshape(shape),
+            high=np.exp(high).reshape(shape),
+            level=level,
+        )
+
+    def _log_members(self, z: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.stack([m.form.predict_log(m.raw[None, :], z)[0] for m in self.members])
+
+    def _coordinates(self, columns: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
+        if not self.members:
+            raise FittingError(f"{self.law} could not be fitted to this table (status failed), so it cannot predict")
+        z = self.members[0].form.frame.coordinates(columns)
+        try:
+            spread = np.broadcast_arrays(*z.values())
+        except ValueError:
+            raise FittingError("the columns have different lengths; give arrays of one shape") from None
+        return {name: values.ravel() for name, values in zip(z, spread, strict=True)}, spread[0].shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One law in a comparison. `fit` is None when the law does not suit the table; `reason` then says why."""
+
+    law: str
+    fit: Fit | None
+    reason: str
+    rmsle_fit: Rmsle | None
+    rmsle_held_out: Rmsle | None
+    seconds: float
+
+
+def fit(
+    law: str | Law,
+    table: Table,
+    *,
+    seed: int = 0,
+    loss: Loss | str = Loss.MSLE,
+    toward: Mapping[str, np.ndarray] | None = None,
+    recipe: Recipe | None = None,
+) -> Fit:
+    """Fit a law to a table.
+
+    seed: of the random starts; equal seeds give equal fits. loss: "msle" or "huber" (width 1e-3 in ln y). toward: the
+    columns (not the metric) of rows one wishes to forecast: they tell selection which way is out; without it all
+    inputs count alike. recipe: how to select; the default averages candidates, `PLAIN` is one fit of least loss.
+    Raises FittingError where the law cannot be fitted to such a table; numbers that go wrong are a status, not an
+    error.
+    """
+    began = time.perf_counter()
+    chosen = registry.find(law)
+    kind = _loss(loss)
+    ordered = _canonical(table)
+    members = select(chosen, ordered, recipe=recipe or Recipe(), loss=kind, seed=seed, toward=toward)
+    if not members:
+        return Fit(
+            law=chosen.name,
+            status=FitStatus.FAILED,
+            structure="",
+            coefficients={},
+            rmsle=Rmsle(value=math.nan, error=math.nan, points=0),
+            rows=len(table),
+            seconds=time.perf_counter() - began,
+            members=(),
+            noise=Noise(residual=0.0, seed=0.0, rows=len(table)),
+        )
+    z = members[0].form.frame.coordinates(table.columns)
+    log_y = np.mean([m.form.predict_log(m.raw[None, :], z)[0] for m in members], axis=0)
+    return Fit(
+        law=chosen.name,
+        status=_status(members[0]),
+        structure=members[0].form.structure,
+        coefficients=members[0].form.coefficients(members[0].raw),
+        rmsle=rmsle(np.exp(log_y), table.y),
+        rows=len(table),
+        seconds=time.perf_counter() - began,
+        members=members,
+        noise=Noise.of(np.log(table.y) - log_y, table.group, members[0].form.size),
+    )
+
+
+def compare(
+    laws: Sequence[str | Law],
+    fitted: Table,
+    held_out: Table | None = None,
+    *,
+    seed: int = 0,
+    loss: Loss | str = Loss.MSLE,
+    recipe: Recipe | None = None,
+) -> tuple[Comparison, ...]:
+    """Fit several laws to one table with equal care and score them on another, which none of them has seen.
+
+    Of the held-out rows, only the columns are used before scoring: they tell selection which way is out.
+    Never raises because one law fails; raises FittingError for an unknown name, which is a mistake in the call.
+    """
+    found = [registry.find(law) for law in laws]
+    kind = _loss(loss)
+    toward = None if held_out is None or len(held_out) == 0 else held_out.columns
+    results = []
+    for law in found:
+        began = time.perf_counter()
+        result, reason, inside, outside = None, "", None, None
+        try:
+            result = fit(law, fitted, seed=seed, loss=kind, toward=toward, recipe=recipe)
+            if result.status is FitStatus.FAILED:
+                reason = "no start gave finite numbers"
+            else:
+                inside = result.rmsle
+                if held_out is not None and len(held_out):
+                    outside = rmsle(result.predict(held_out.columns), held_out.y)
+        except FittingError as error:
+            result, reason = None, str(error)
+        results.append(
+            Comparison(
+                law=law.name,
+                fit=result,
+                reason=reason,
+                rmsle_fit=inside,
+                rmsle_held_out=outside,
+                seconds=time.perf_counter() - began,
+            )
+        )
+    return tuple(results)
+
+
+def _loss(loss: Loss | str) -> Loss:
+    try:
+        return Loss(loss)
+    except ValueError:
+        raise FittingError(f"unknown loss {loss!r}; write one of: {', '.join(kind.value for kind in Loss)}") from None
+
+
+def _status(member: Member) -> FitStatus:
+    if member.ending is Ending.FAILED:
+        return FitStatus.FAILED
+    names = member.form.parameters
+    if any(abs(member.raw[names.index(name)]) > _SATURATED for name in member.form.bounded):
+        return FitStatus.AT_BOUND
+    return FitStatus.CONVERGED if member.ending is Ending.CONVERGED else FitStatus.BUDGET_SPENT
+
+
+def _canonical(table: Table) -> Table:
+    """The rows in an order of their own, so that the order they came in changes nothing, thinned evenly along it if
+    there are too many.""" order = np.lexsort([table.y, *table.columns.values()]) if order.size > _MOST_ROWS:
+        order = order[np.unique(np.linspace(0, order.size - 1, _MOST_ROWS).round().astype(int))]
+    return table.where(order)

@@ -1,0 +1,140 @@
+"""Laws of one input.
+
+On a table with several inputs, one form an input is tried and validation on the fitted rows picks the input that is
+read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import priors, tape
+from .law import Form, Frame
+from .tape import Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OneInput(Form):
+    """A form that reads one column."""
+
+    column: str
+
+    @property
+    def structure(self) -> str:
+        return f"in {self.column}"
+
+    @property
+    def exclusive(self) -> str:
+        return self.column
+
+
+@dataclass(frozen=True, kw_only=True)
+class _M2(_OneInput):
+    """y = e + b x^-c: a power law above an irreducible limit."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("e", "b", "c")
+
+    def _parts(self, p: Mapping[str, Value]) -> tuple[Value, Value, Value]:
+        return priors.below(p["e"], self.frame.low), priors.amplitude(p["b"], self.frame.middle), priors.falling(p["c"])
+
+    def log_y(self, p: Mapping[str, Value], z: Mapping[str, np.ndarray]) -> Value:
+        log_e, log_b, c = self._parts(p)
+        return tape.log_sum([log_e, log_b - c * z[self.column]])
+
+    def natural(self, p: Mapping[str, float]) -> dict[str, float]:
+        log_e, log_b, c = self._parts(p)
+        return {"e": np.exp(log_e), "b": np.exp(log_b + c * self.frame.centre[self.column]), "c": c}
+
+
+@dataclass(frozen=True, kw_only=True)
+class M2:
+    """Power law with offset."""
+
+    name: str = "m2"
+
+    def forms(self, frame: Frame) -> tuple[Form, ...]:
+        return tuple(_M2(frame=frame, column=column) for column in frame.inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bnsl(_OneInput):
+    """y = a + b x^-c0 prod_i (1 + (x / d_i)^(1 / f_i))^(-c_i f_i): a power law with smooth breaks.
+
+    The break is written as in UNSL: along v = c_i (either sign) with sharpness c_i f_i in ln y.
+    `signs`: for each break +1 if the curve falls faster after it, -1 if it falls more slowly or rises.
+    """
+
+    signs: tuple[int, ...]
+
+    @property
+    def structure(self) -> str:
+        words = " then ".join("faster" if sign > 0 else "slower" for sign in self.signs)
+        return f"in {self.column}, {len(self.signs)} break{'s' * (len(self.signs) != 1)}" + (
+            f" ({words})" if words else ""
+        )
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        breaks = [f"{what}{i}" for i in range(1, len(self.signs) + 1) for what in ("c", "d", "f")]
+        return ("a", "b", "c0", *breaks)
+
+    @property
+    def bounded(self) -> frozenset[str]:
+        return frozenset(name for name in self.parameters if name[0] in "df")
+
+    def _break(self, p: Mapping[str, Value], i: int) -> tuple[Value, Value, Value]:
+        """Slope change (positive), position and sharpness in ln y of break i."""
+        change = priors.falling(p[f"c{i}"])
+        place = tape.tanh(p[f"d{i}"]) * self.frame.half[self.column]
+        return change, place, priors.sharpness(p[f"f{i}"])
+
+    def log_y(self, p: Mapping[str, Value], z: Mapping[str, np.ndarray]) -> Value:
+        x = z[self.column]
+        log_power = priors.amplitude(p["b"], self.frame.middle) - priors.falling(p["c0"]) * x
+        for i, sign in enumerate(self.signs, start=1):
+            change, place, width = self._break(p, i)
+            bend = width * tape.softplus(change * (x - place) / width)
+            log_power = log_power - bend if sign > 0 else log_power + bend
+        return tape.log_sum([priors.below(p["a"], self.frame.low), log_power])
+
+    def natural(self, p: Mapping[str, float]) -> dict[str, float]:
+        centre = self.frame.centre[self.column]
+        c0 = priors.falling(p["c0"])
+        out = {
+            "a": np.exp(priors.below(p["a"], self.frame.low)),
+            "b": np.exp(priors.amplitude(p["b"], self.frame.middle) + c0 * centre),
+            "c0": c0,
+        }
+        for i, sign in enumerate(self.signs, start=1):
+            change, place, width = self._break(p, i)
+            out |= {f"c{i}": sign * change, f"d{i}": np.exp(place + centre), f"f{i}": width / change}
+        return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bnsl:
+    """Broken neural scaling law with up to `breaks` breaks (Caballero et al. 2022, arXiv 2210.14891)."""
+
+    name: str = "bnsl"
+    breaks: int = 2
+
+    def forms(self, frame: Frame) -> tuple[Form, ...]:
+        signs: list[tuple[int, ...]] = [()]
+        if self.breaks >= 1:
+            signs += [(1,), (-1,)]
+        if self.breaks >= 2:
+            signs += [(1, 1), (1, -1), (-1, -1)]
+        return tuple(_Bnsl(frame=frame, column=column, signs=pair) for column in frame.inputs for pair in signs)
+
+
+def log_bnsl(x: np.ndarray, a: float, b: float, c0: float, breaks: list[tuple[float, float, float]]) -> np.ndarray:
+    """The published formula from natural coefficients, breaks as (c, d, f): the reference that reductions are tested
+    against.""" log_power = math.log(b) - c0 * np.log(x) for c, d, f in breaks:
+        log_power = log_power - c * f * np.logaddexp(0.0, (np.log(x) - math.log(d)) / f)
+    return np.logaddexp(math.log(a), log_power) if a > 0 else log_power

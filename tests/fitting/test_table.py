@@ -1,0 +1,86 @@
+"""Tables, metrics and scores."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fitting import FittingError, Metric, Table, rmsle
+
+GOOD = {"inputs": {"n": [1.0, 2.0, 3.0]}, "y": [3.0, 2.0, 1.0]}
+
+
+def test_where_picks_rows_of_every_column():
+    table = Table(**GOOD, hyperparameters={"lr": [0.1, 0.2, 0.3]}, group=np.array([0, 0, 1]), ceiling=9.0)
+    some = table.where(np.array([True, False, True]))
+    assert len(some) == 2 and some.ceiling == 9.0
+    assert (
+        some.inputs["n"].tolist() == [1, 3]
+        and some.hyperparameters["lr"].tolist() == [0.1, 0.3]
+        and some.group.tolist() == [0, 1]
+    )
+
+
+def test_columns_cannot_be_changed_behind_its_back():
+    source = np.array([3.0, 2.0, 1.0])
+    table = Table(inputs=GOOD["inputs"], y=source)
+    source[0] = -1
+    assert table.y[0] == 3.0
+    with pytest.raises(ValueError):
+        table.y[0] = 5
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"y": [1.0, -1.0, 2.0]}, "'y'.*row 1"),
+        ({"y": [1.0, float("nan"), 2.0]}, "'y'.*row 1"),
+        ({"y": [1.0, 2.0]}, "'n' has 3 rows, y has 2"),
+        ({"inputs": {"n": [0.0, 1.0, 2.0]}}, "'n'.*row 0"),
+        ({"inputs": {"n": ["a", "b", "c"]}}, "'n'.*not a number"),
+        ({"inputs": {}}, "no input"),
+        ({"hyperparameters": {"n": [1.0, 2.0, 3.0]}}, "one or the other"),
+        ({"ceiling": -1.0}, "ceiling"),
+        ({"group": np.array([0.5, 1.0, 2.0])}, "group"),
+        ({"inputs": {"n": np.ones((3, 1))}}, "shape"),
+    ],
+)
+def test_refuses(change, words):
+    with pytest.raises(FittingError, match=words):
+        Table(**{**GOOD, **change})
+
+
+@pytest.mark.parametrize(
+    "metric, value, loss",
+    [
+        (Metric(name="loss"), 2.5, 2.5),
+        (Metric(name="loss", floor=0.5), 2.5, 2.0),
+        (Metric(name="accuracy", direction="higher", best=1.0, ceiling=0.9), 0.75, 0.25),
+        (Metric(name="return", direction="higher", floor=-10.0), 30.0, 0.025),
+    ],
+)
+def test_metric_there_and_back(metric, value, loss):
+    assert metric.to_loss(np.array([value]))[0] == pytest.approx(loss)
+    assert metric.from_loss(metric.to_loss(np.array([value])))[0] == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"direction": "up"}, "'lower' or 'higher'"),
+        ({"ceiling": 0.0}, "ceiling"),
+        ({"best": 1.0}, "floor"),
+        ({"floor": math.inf}, "finite"),
+    ],
+)
+def test_metric_refuses(arguments, words):
+    with pytest.raises(FittingError, match=words):
+        Metric(**arguments)
+
+
+def test_rmsle_and_its_error():
+    score = rmsle(np.exp([0.1, -0.2, 0.3]), np.ones(3))
+    squares = np.array([0.01, 0.04, 0.09])
+    assert score.value == pytest.approx(math.sqrt(squares.mean()))
+    assert score.error == pytest.approx(math.sqrt(squares.mean() + squares.std() / math.sqrt(3)) - score.value)
+    assert str(score) == f"{score.value:.4f} ± {score.error:.4f}" and score.points == 3
