@@ -41,7 +41,9 @@ class Expression:
 
     def evaluate(self, columns: Mapping[str, Any]) -> np.ndarray:
         """Answer for every row: a boolean array of the columns' common shape (0-d for scalars). Columns may be
-        arrays, lists, scalars.""" with np.errstate(all="ignore"):
+        arrays, lists, scalars.
+        """
+        with np.errstate(all="ignore"):
             answer = _walk(self._tree, columns, self.text)
         return np.asarray(_yes_no(answer, self._tree, self.text))
 
@@ -94,7 +96,8 @@ def _check(node: ast.AST, text: str, names: dict[str, None]) -> None:
         children = []
     else:
         raise FittingError(
-            f"{_piece(node, text)} is not allowed in an expression; use columns, numbers, text, + - * / // % **, comparisons, and, or, not"
+            f"{_piece(node, text)} is not allowed in an expression; "
+            "use columns, numbers, text, + - * / // % **, comparisons, and, or, not"
         )
     for child in children:
         _check(child, text, names)
@@ -129,7 +132,7 @@ def _walk(node: ast.AST, columns: Mapping[str, Any], text: str) -> np.ndarray:
     assert isinstance(node, ast.Compare)
     left_node, left = node.left, _walk(node.left, columns, text)
     answer = np.asarray(True)
-    for op, right_node in zip(node.ops, node.comparators):
+    for op, right_node in zip(node.ops, node.comparators, strict=True):
         right = _walk(right_node, columns, text)
         if type(op) in _EQUALITY and (_is_text(left) or _is_text(right)):
             if not (_is_text(left) and _is_text(right)):

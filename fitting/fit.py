@@ -206,6 +206,9 @@ def _status(member: Member) -> FitStatus:
 
 def _canonical(table: Table) -> Table:
     """The rows in an order of their own, so that the order they came in changes nothing, thinned evenly along it if
-    there are too many.""" order = np.lexsort([table.y, *table.columns.values()]) if order.size > _MOST_ROWS:
+    there are too many.
+    """
+    order = np.lexsort([table.y, *table.columns.values()])
+    if order.size > _MOST_ROWS:
         order = order[np.unique(np.linspace(0, order.size - 1, _MOST_ROWS).round().astype(int))]
     return table.where(order)

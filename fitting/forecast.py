@@ -19,7 +19,8 @@ from .selection import Member
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
     """An interval [low, high] around a median that holds a new measurement with probability `level`; units of the
-    table's y."""
+    table's y.
+    """
 
     median: np.ndarray
     low: np.ndarray
@@ -30,7 +31,8 @@ class Forecast:
 @dataclass(frozen=True, kw_only=True)
 class Noise:
     """Standard deviations in ln y. residual: around the fit. seed: between replicates (0 when no row is repeated).
-    rows: fitted."""
+    rows: fitted.
+    """
 
     residual: float
     seed: float
@@ -39,7 +41,10 @@ class Noise:
     @classmethod
     def of(cls, residual: np.ndarray, group: np.ndarray | None, coefficients: int) -> Noise:
         """From residuals in ln y; the coefficients use up as many rows, but never more than half of them under a
-        ridge.""" freedom = max(residual.size - coefficients, residual.size / 2, 1) return cls(
+        ridge.
+        """
+        freedom = max(residual.size - coefficients, residual.size / 2, 1)
+        return cls(
             residual=float(np.sqrt((residual**2).sum() / freedom)),
             seed=_between_replicates(residual, group),
             rows=residual.size,

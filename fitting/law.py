@@ -18,7 +18,8 @@ How to add a law
            @property
            def parameters(self):
                return ("e", "b", "c")                        # names of the raw parameters
-           def _parts(self, p):                              # raw -> meaningful, by `priors`: written once, used by both below
+           def _parts(self, p):                              # raw -> meaningful, by `priors`: written once, used by
+           both below
                f = self.frame
                return priors.below(p["e"], f.low), priors.amplitude(p["b"], f.middle), priors.falling(p["c"])
            def log_y(self, p, z):                            # z: centred logarithms of the columns; p: nodes or arrays
@@ -110,7 +111,10 @@ class Frame:
 
     def coordinates(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Centred logarithms of the columns that vary. Raises FittingError for a column that is absent or not
-        positive.""" z = {} for name, centre in self.centre.items():
+        positive.
+        """
+        z = {}
+        for name, centre in self.centre.items():
             if name not in columns:
                 raise FittingError(f"column {name!r} is missing; the fit knows {', '.join(self.centre)}")
             try:
@@ -157,7 +161,9 @@ class Form(abc.ABC):
     @property
     def exclusive(self) -> str:
         """Predictions are averaged only among forms that agree on this; a law of one input puts the input's name
-        here.""" return ""
+        here.
+        """
+        return ""
 
     @property
     def size(self) -> int:

@@ -58,7 +58,9 @@ def log_k(z: Sequence[np.ndarray], *, log_b: Value, slopes: Sequence[Value], bre
 
 def log_r(components: Sequence[Value]) -> Value:
     """ln R = ln of the joint K plus one bottleneck K for each input that can limit alone. [paper: the sum; ours: the
-    indexing]""" return tape.log_sum(components)
+    indexing]
+    """
+    return tape.log_sum(components)
 
 
 def log_q(limited: Sequence[Value]) -> Value:

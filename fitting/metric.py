@@ -36,7 +36,8 @@ class Metric:
             )
         if self.ceiling is not None and not self.ceiling > 0:
             raise FittingError(
-                f"metric {self.name!r}: the ceiling is {self.ceiling}; it is in units of the mapped loss, so give a positive number"
+                f"metric {self.name!r}: the ceiling is {self.ceiling}; "
+                "give a positive number, in units of the mapped loss"
             )
         if self.best is not None and self.direction == "lower":
             raise FittingError(f"metric {self.name!r}: lower is better, so give the best value as floor, not as best")
@@ -45,7 +46,10 @@ class Metric:
 
     def to_loss(self, values: np.ndarray) -> np.ndarray:
         """The mapped loss, of the shape of `values`. A value at or past its bound gives a loss that is not positive:
-        exclude it.""" values = np.asarray(values, float) if self.direction == "lower":
+        exclude it.
+        """
+        values = np.asarray(values, float)
+        if self.direction == "lower":
             return values - self.floor
         if self.best is not None:
             return self.best - values

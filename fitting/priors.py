@@ -24,7 +24,9 @@ _SHARPEST, _SMOOTHEST = 0.03, 3.0
 
 def below(raw: Value, lowest: float) -> Value:
     """Logarithm of a floor under every measurement; `lowest` = min ln y. Centred a third below (in ln y) with a long
-    tail down.""" return lowest - (tape.softplus(raw * 2.0 - 1.0) + _CLEARANCE)
+    tail down.
+    """
+    return lowest - (tape.softplus(raw * 2.0 - 1.0) + _CLEARANCE)
 
 
 def above(raw: Value, highest: float) -> Value:
@@ -34,7 +36,9 @@ def above(raw: Value, highest: float) -> Value:
 
 def amplitude(raw: Value, middle: float, *, below_middle: float = 1.0) -> Value:
     """Logarithm of a term at the centre of the table: a third of y give or take a factor of seven; `middle` = mean ln
-    y.""" return raw * 2.0 + (middle - below_middle)
+    y.
+    """
+    return raw * 2.0 + (middle - below_middle)
 
 
 def falling(raw: Value) -> Value:
@@ -70,6 +74,9 @@ def sharpness(raw: Value) -> Value:
 
 def floor_raw(log_floor: float, lowest: float) -> float:
     """The raw parameter of `below`, for tests and for starts that are known. Raises ValueError too close to the
-    measurements.""" gap = lowest - log_floor - _CLEARANCE if gap <= 0:
+    measurements.
+    """
+    gap = lowest - log_floor - _CLEARANCE
+    if gap <= 0:
         raise ValueError("the floor is not below the measurements")
     return (float(np.log(np.expm1(gap))) + 1.0) / 2.0

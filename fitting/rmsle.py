@@ -12,7 +12,8 @@ class Rmsle:
     """sqrt(mean((ln predicted - ln measured)^2)) over `points` rows, without unit: 0.01 is about one per cent.
 
     `error` is the root standard log error of the literature on broken scaling laws,
-    sqrt(mu + sigma / sqrt(points)) - sqrt(mu), where mu and sigma are the mean and the standard deviation of the squared log errors.
+    sqrt(mu + sigma / sqrt(points)) - sqrt(mu), where mu and sigma are the mean and the standard deviation of the
+    squared log errors.
     """
 
     value: float
@@ -25,7 +26,9 @@ class Rmsle:
 
 def rmsle(predicted: np.ndarray, measured: np.ndarray) -> Rmsle:
     """Score predictions against measurements; both positive and of one shape. No rows give not-a-number, marked by
-    points=0.""" squares = np.ravel((np.log(np.asarray(predicted, float)) - np.log(np.asarray(measured, float))) ** 2)
+    points=0.
+    """
+    squares = np.ravel((np.log(np.asarray(predicted, float)) - np.log(np.asarray(measured, float))) ** 2)
     if squares.size == 0:
         return Rmsle(value=float("nan"), error=float("nan"), points=0)
     mean = float(squares.mean())

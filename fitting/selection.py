@@ -50,7 +50,8 @@ PLAIN = Recipe(
 @dataclass(frozen=True, kw_only=True)
 class Member:
     """One fitted candidate: a form, its raw parameters, its mean loss on the fitted rows, its error on the frontier
-    (nan if none)."""
+    (nan if none).
+    """
 
     form: Form
     raw: np.ndarray
@@ -83,8 +84,11 @@ def scale_coordinate(table: Table, toward: Mapping[str, np.ndarray] | None) -> n
 
 def frontier_rows(q: np.ndarray, share: float) -> np.ndarray:
     """A mask of the rows of largest scale: about `share` of them, in whole levels; none where the table has a single
-    level.""" levels = np.unique(np.round(q, 9)) counts = np.array([(q >= level - 1e-9).mean() for level in
-    levels[1:]]) if share <= 0 or counts.size == 0:
+    level.
+    """
+    levels = np.unique(np.round(q, 9))
+    counts = np.array([(q >= level - 1e-9).mean() for level in levels[1:]])
+    if share <= 0 or counts.size == 0:
         return np.zeros(q.size, bool)
     level = levels[1:][int(np.argmin(np.abs(np.log(counts / share))))]
     return q >= level - 1e-9
@@ -134,8 +138,12 @@ def select(
     law: Law, table: Table, *, recipe: Recipe, loss: Loss, seed: int, toward: Mapping[str, np.ndarray] | None
 ) -> tuple[Member, ...]:
     """The members that predict, best first. Empty if nothing could be fitted. Raises FittingError where the law does
-    not suit.""" frame = Frame.of(table) forms = law.forms(frame) smallest = min(form.size for form in forms) if
-    len(table) <= smallest:
+    not suit.
+    """
+    frame = Frame.of(table)
+    forms = law.forms(frame)
+    smallest = min(form.size for form in forms)
+    if len(table) <= smallest:
         raise FittingError(
             f"{law.name} has at least {smallest} coefficients here and the table {len(table)} rows; add rows"
         )
@@ -164,7 +172,10 @@ def _rank_on_frontier(
     law: Law, table: Table, q: np.ndarray, structures: set[str], *, recipe: Recipe, loss: Loss, seed: int
 ) -> list[Member]:
     """Candidates fitted without the frontier and ranked by their error on it; empty where the table has no frontier
-    to spare.""" frontier = frontier_rows(q, recipe.frontier) if not frontier.any():
+    to spare.
+    """
+    frontier = frontier_rows(q, recipe.frontier)
+    if not frontier.any():
         return []
     rest = table.where(~frontier)
     try:
@@ -189,7 +200,8 @@ def _rank_on_frontier(
 
 def _by_fit(members: Sequence[Member], rows: int) -> tuple[Member, ...]:
     """Without a frontier, the candidate of least corrected information criterion alone (at the lightest ridge, that
-    is by its loss)."""
+    is by its loss).
+    """
 
     def criterion(m: Member) -> float:
         room = max(rows - m.form.size - 1, 0.5)

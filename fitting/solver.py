@@ -47,8 +47,7 @@ class Ending(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """One row a start: raw parameters (starts, parameters), objective, mean loss without the ridge, and how it
-    ended."""
+    """One row a start: raw parameters (starts, parameters), objective, mean loss without the ridge, its ending."""
 
     raw: np.ndarray
     objective: np.ndarray

@@ -49,7 +49,8 @@ class Table:
             group = np.asarray(self.group)
             if group.shape != y.shape or group.dtype.kind not in "iu":
                 raise FittingError(
-                    f"group holds one integer a row; it has shape {group.shape} and type {group.dtype}, y has {y.size} rows"
+                    f"group holds one integer a row; it has shape {group.shape} and type {group.dtype}, "
+                    f"y has {y.size} rows"
                 )
             object.__setattr__(self, "group", _frozen(group))
         object.__setattr__(self, "y", _frozen(y))
@@ -105,7 +106,8 @@ def _positive(name: str, array: np.ndarray, remedy: str) -> None:
     if bad.any():
         row = int(np.argmax(bad))
         raise FittingError(
-            f"column {name!r} has {int(bad.sum())} values that are not positive and finite (row {row}: {array[row]}); {remedy}"
+            f"column {name!r} has {int(bad.sum())} values that are not positive and finite "
+            f"(row {row}: {array[row]}); {remedy}"
         )
 
 

@@ -14,7 +14,6 @@ Shapes: a parameter is (B, 1), one number a start; a column of the table is (n,)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Union
 
 import numpy as np
 
@@ -100,7 +99,7 @@ class Node:
     __rmul__ = __mul__
 
 
-Value = Union[Node, Array, float]
+Value = Node | Array | float
 
 
 def unary(x: Value, function: Callable[[Array], tuple[Array, Array]]) -> Value:
@@ -171,7 +170,7 @@ def log_sum(terms: Sequence[Value]) -> Value:
     for part in parts[1:]:
         total = total + part
     out = top + np.log(total)
-    nodes = [(t, part) for t, part in zip(terms, parts) if isinstance(t, Node)]
+    nodes = [(t, part) for t, part in zip(terms, parts, strict=True) if isinstance(t, Node)]
     if not nodes:
         return out
     return nodes[0][0].tape.record(out, tuple((t.index, part / total) for t, part in nodes))
@@ -187,7 +186,7 @@ def linear(slopes: Sequence[Value], columns: Sequence[Array]) -> Value:
     total = None
     parents = []
     tape = None
-    for slope, column in zip(slopes, columns):
+    for slope, column in zip(slopes, columns, strict=True):
         if isinstance(slope, Node):
             tape = slope.tape
             parents.append((slope.index, column))

@@ -135,6 +135,9 @@ class Bnsl:
 
 def log_bnsl(x: np.ndarray, a: float, b: float, c0: float, breaks: list[tuple[float, float, float]]) -> np.ndarray:
     """The published formula from natural coefficients, breaks as (c, d, f): the reference that reductions are tested
-    against.""" log_power = math.log(b) - c0 * np.log(x) for c, d, f in breaks:
+    against.
+    """
+    log_power = math.log(b) - c0 * np.log(x)
+    for c, d, f in breaks:
         log_power = log_power - c * f * np.logaddexp(0.0, (np.log(x) - math.log(d)) / f)
     return np.logaddexp(math.log(a), log_power) if a > 0 else log_power
