@@ -192,7 +192,7 @@ def test_ugly_tables_give_a_marked_result_or_a_message(law, ugly):
     else:
         assert np.isfinite(row.fit.predict(columns)).all() and math.isfinite(row.rmsle_fit.value)
         if ugly == "constant metric":
-            np.testing.assert_allclose(row.fit.predict(columns), 2.5, rtol=1e-3)
+            assert row.rmsle_fit.value < 1e-3
 
 
 @pytest.fixture(scope="module")
