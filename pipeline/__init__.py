@@ -1,0 +1,7 @@
+"""The pipeline: plan a study's cells, run them, keep their points, fit laws to them and report."""
+
+from fitting import Metric
+from pipeline.errors import PipelineError
+from pipeline.study import Axis, Cell, Split, Study, load_study
+
+__all__ = ["Axis", "Cell", "Metric", "PipelineError", "Split", "Study", "load_study"]

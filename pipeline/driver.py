@@ -1,0 +1,196 @@
+"""The driver: keeps workers busy, makes every event durable, then passes it on.
+
+Each class of failure has its own policy.
+
+    preempted       the job goes back to the queue and resumes from its checkpoints, up to `MOST_TRIES` times
+    out_of_memory   a cohort is split into single cells; a single cell that still fails is reported
+    bug             likewise, so that one bad cell does not take its cohort with it
+    bad_config      reported
+    diverged        no failure: the cell is kept as data
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pipeline.cost import Throughput, gather
+from pipeline.events import Ended, Event, Failed, Failure, Job, Measured
+from pipeline.executors import Executor, Report
+from pipeline.plan import PlannedCell
+from pipeline.store import Writer
+from pipeline.study import Cell, Study
+
+MOST_TRIES = 4
+"""A job that lost its worker this often is reported: by then it is more likely the cause than the victim."""
+COMMIT_SECONDS = 5.0
+"""Finished cells move into Parquet at most this much later: rarely enough that files stay few."""
+TICK_SECONDS = 0.5
+CHECKPOINT_SECONDS = 30.0
+"""Between checkpoints of a job: what a lost worker costs at most, and about a thousandth of the time to write one."""
+
+
+class Listener(Protocol):
+    """Someone who is told what the store has made durable: a display or a tracker."""
+
+    def begin(self, cell: Cell, points: Sequence[Measured]) -> None: ...
+
+    def tell(self, events: Sequence[Event]) -> None: ...
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """How a run ended."""
+
+    done: int = 0
+    diverged: int = 0
+    failed: int = 0
+    interrupted: bool = False
+    seconds: float = 0.0
+    left: int = 0
+    """Cells that were not finished because the run was stopped."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some cells failed, 130 stopped on request (the shell's own code for Ctrl-C)."""
+        if self.failed:
+            return 1
+        return 130 if self.interrupted and self.left else 0
+
+
+@dataclass(kw_only=True)
+class Driver:
+    """One run of a study's unfinished cells."""
+
+    study: Study
+    writer: Writer
+    executor: Executor
+    listeners: Sequence[Listener]
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    _queue: deque[Job] = field(default_factory=deque)
+    _running: dict[tuple[str, ...], Job] = field(default_factory=dict)
+    _cells: dict[str, Cell] = field(default_factory=dict)
+    _unfinished: dict[str, None] = field(default_factory=dict)
+    _stopping: bool = False
+
+    def run(self, planned: Sequence[PlannedCell], throughput: Throughput) -> Outcome:
+        """Run the cells to their end, or until asked to stop. Every event is in the store when this returns."""
+        began = time.monotonic()
+        self._cells = {one.cell.id: one.cell for one in planned}
+        self._unfinished = dict.fromkeys(self._cells)
+        cohorts = gather(
+            [one.cell for one in planned],
+            throughput,
+            cohort_size=self.study.cohort_size,
+            workers=self.executor.workers,
+        )
+        self._queue.extend(self._job(cohort) for cohort in cohorts)
+        outcome = Outcome()
+        last_commit = time.monotonic()
+        with _Signals(self.stop):
+            while self._running or (self._queue and not self._stopping):
+                self._fill()
+                reports = self.executor.poll(TICK_SECONDS)
+                events = [event for report in reports for event in report.events if not self._retries(event, report.job)]
+                for report in reports:
+                    events += self._settle(report)
+                self._record(events, outcome)
+                if time.monotonic() - last_commit > COMMIT_SECONDS:
+                    self.writer.commit()
+                    last_commit = time.monotonic()
+        outcome.interrupted, outcome.left = self._stopping, len(self._unfinished)
+        outcome.seconds = time.monotonic() - began
+        return outcome
+
+    def stop(self) -> None:
+        """Start no more jobs, and ask the running ones to save and end."""
+        self._stopping = True
+        self.executor.stop()
+
+    def _job(self, cells: Sequence[Cell], *, tries: int = 1) -> Job:
+        return Job(
+            trainer=self.study.trainer,
+            cells=tuple(cell.id for cell in cells),
+            configs=tuple(dict(cell.config) for cell in cells),
+            device=self.executor.device,
+            checkpoints=self.writer.store.folder.folder("checkpoints").url,
+            checkpoint_seconds=self.checkpoint_seconds,
+            tries=tries,
+        )
+
+    def _fill(self) -> None:
+        while self._queue and not self._stopping and len(self._running) < self.executor.window:
+            job = self._queue.popleft()
+            cells = [self._cells[cell] for cell in job.cells]
+            self.writer.begin(cells, device=self.executor.device)
+            for listener in self.listeners:
+                for cell in cells:
+                    listener.begin(cell, self.writer.points(cell.id))
+            self._running[job.cells] = job
+            self.executor.submit(job)
+
+    def _record(self, events: Sequence[Event], outcome: Outcome) -> None:
+        """Make events durable, then tell the listeners what was new."""
+        new = self.writer.append(events)
+        for event in new:
+            if isinstance(event, Measured):
+                continue
+            self._unfinished.pop(event.cell, None)
+            if isinstance(event, Failed):
+                outcome.failed += 1
+            elif event.ending == "diverged":
+                outcome.diverged += 1
+            else:
+                outcome.done += 1
+        for listener in self.listeners:
+            listener.tell(new)
+
+    def _retries(self, event: Event, job: Job) -> bool:
+        """Whether a cell's failure is not yet final: its cohort is split, and each cell gets a run of its own."""
+        if not isinstance(event, Failed) or len(job.cells) == 1 or event.failure is Failure.BAD_CONFIG:
+            return False
+        self._queue.appendleft(self._job([self._cells[event.cell]], tries=job.tries))
+        return True
+
+    def _settle(self, report: Report) -> list[Event]:
+        """Take an ended job off the list, and decide what becomes of a lost one."""
+        job = report.job
+        if not report.over:
+            return []
+        del self._running[job.cells]
+        lost = [cell for cell in job.cells if cell in self._unfinished] if report.lost else []
+        if not lost or self._stopping:
+            return []
+        if report.lost is Failure.PREEMPTED and job.tries < MOST_TRIES:
+            self._queue.appendleft(self._job([self._cells[cell] for cell in lost], tries=job.tries + 1))
+            return []
+        failures = [Failed(cell=cell, failure=report.lost, message=report.message) for cell in lost]
+        return [failure for failure in failures if not self._retries(failure, job)]
+
+
+class _Signals:
+    """Ctrl-C and SIGTERM ask for a drain; a second one ends the process as usual."""
+
+    def __init__(self, stop: Callable[[], None]):
+        self._stop = stop
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> None:
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+        except ValueError:
+            pass  # Not in the main thread: whoever runs the driver there stops it with `Driver.stop`.
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: object) -> None:
+        for one, handler in self._before.items():
+            signal.signal(one, handler)
+        self._stop()

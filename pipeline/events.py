@@ -1,0 +1,83 @@
+"""What a worker tells the driver, and what the store's journal keeps: small values that survive a trip through JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from trainers import Ending, Point
+
+
+class Failure(StrEnum):
+    """Why a job did not end. Each class has its own policy, in `pipeline.driver`."""
+
+    PREEMPTED = "preempted"
+    OUT_OF_MEMORY = "out_of_memory"
+    BAD_CONFIG = "bad_config"
+    BUG = "bug"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """Cells that one worker trains together."""
+
+    trainer: str
+    cells: tuple[str, ...]
+    configs: tuple[dict[str, Any], ...]
+    device: str
+    checkpoints: str
+    """Folder or URL that holds a folder of checkpoints for each cell."""
+    checkpoint_seconds: float
+    tries: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """A cell reached a point. `point.cell` is meaningless here: `cell` is the identity."""
+
+    cell: str
+    point: Point
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.point.step, self.point.inference_steps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """A cell ran to its end."""
+
+    cell: str
+    step: int
+    ending: Ending
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failed:
+    """A cell could not be brought to its end. It keeps its points and may be tried again."""
+
+    cell: str
+    failure: Failure
+    message: str
+    traceback: str = ""
+
+
+Event = Measured | Ended | Failed
+KINDS = {kind.__name__.lower(): kind for kind in (Measured, Ended, Failed)}
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    return {"event": type(event).__name__.lower(), **dataclasses.asdict(event)}
+
+
+def from_json(record: dict[str, Any]) -> Event:
+    fields = {name: value for name, value in record.items() if name != "event"}
+    if "point" in fields:
+        fields["point"] = Point(**fields["point"])
+    if "ending" in fields:
+        fields["ending"] = Ending(fields["ending"])
+    if "failure" in fields:
+        fields["failure"] = Failure(fields["failure"])
+    return KINDS[record["event"]](**fields)

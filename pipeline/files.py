@@ -1,0 +1,114 @@
+"""Files that are either whole or absent, on a local disk or behind any fsspec URL (`s3://bucket/studies`, `gs://...`)."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import BinaryIO, TypeVar
+
+from pipeline.errors import PipelineError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder on a local disk or in an object store. Paths are relative to it, with `/`."""
+
+    url: str
+
+    @cached_property
+    def _located(self):
+        import fsspec
+
+        try:
+            filesystem, root = fsspec.url_to_fs(str(self.url), use_listings_cache=False)
+        except (ImportError, ValueError) as error:
+            raise PipelineError(f"the store {self.url} cannot be reached: {error}") from error
+        return filesystem, root.rstrip("/")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether paths are those of this machine's own filesystem."""
+        return "file" in self._located[0].protocol
+
+    def path(self, name: str = "") -> str:
+        """The full path of a file, as its filesystem names it."""
+        root = self._located[1]
+        return f"{root}/{name}" if name else root
+
+    def folder(self, name: str) -> Folder:
+        return Folder(f"{str(self.url).rstrip('/')}/{name}")
+
+    def names(self, under: str = "", *, ending: str = "") -> list[str]:
+        """Sorted names of the files directly in a subfolder; none where it does not exist."""
+        filesystem, _ = self._located
+        try:
+            entries = filesystem.ls(self.path(under), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(name for entry in entries if (name := entry.rsplit("/", 1)[-1]).endswith(ending) and name)
+
+    def read(self, name: str) -> bytes:
+        """Raises FileNotFoundError."""
+        return self._located[0].cat_file(self.path(name))
+
+    def with_open(self, name: str, reader: Callable[[BinaryIO], T]) -> T:
+        """What `reader` makes of the open file; only the parts that it asks for are fetched. Raises FileNotFoundError."""
+        with self._located[0].open(self.path(name), "rb") as file:
+            return reader(file)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a whole file, durably and atomically: a reader sees the old content or the new, never a part."""
+        filesystem, path = self._located[0], self.path(name)
+        if not self.is_local:
+            # Object stores show an object only once its upload is complete.
+            filesystem.pipe_file(path, data)
+            return
+        folder = os.path.dirname(path)
+        os.makedirs(folder, exist_ok=True)
+        partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
+        try:
+            with open(partial, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError:
+            if os.path.exists(partial):
+                os.unlink(partial)
+            raise
+        _sync_folder(folder)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file only if it does not exist yet; False if it does. At most one of several writers gets True."""
+        filesystem, path = self._located[0], self.path(name)
+        if self.is_local:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        try:
+            with filesystem.open(path, "xb") as file:
+                file.write(data)
+        except FileExistsError:
+            return False
+        return True
+
+    def remove(self, *names: str) -> None:
+        """Remove files or whole subfolders; what does not exist is no error."""
+        filesystem, _ = self._located
+        for name in names:
+            try:
+                filesystem.rm(self.path(name), recursive=True)
+            except FileNotFoundError:
+                continue
+
+
+def _sync_folder(folder: str) -> None:
+    """Make a rename durable: it lives in the folder's own data."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

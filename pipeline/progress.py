@@ -1,0 +1,127 @@
+"""Progress of a run: a live line on a terminal, a plain line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from pipeline.events import Ended, Event, Failed, Measured
+from pipeline.plan import PlannedCell
+from pipeline.study import Cell
+
+LOG_SECONDS = 10.0
+"""Between lines in a log: a ten-hour run stays below 4,000 of them."""
+LIVE_SECONDS = 0.1
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """What a run has done so far, by the share of its predicted seconds."""
+
+    predicted: Mapping[str, float]
+    """Predicted seconds of every cell that this run is to finish."""
+    already_done: int = 0
+    """Cells of the study that earlier runs finished."""
+    began: float = field(default_factory=time.monotonic)
+    running: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    _steps: dict[str, int] = field(default_factory=dict)
+    _shares: dict[str, float] = field(default_factory=dict)
+    _at_start: dict[str, float] = field(default_factory=dict)
+    _seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, planned: Sequence[PlannedCell], already_done: int) -> Progress:
+        return cls(predicted={one.cell.id: one.predicted_seconds for one in planned}, already_done=already_done)
+
+    def begin(self, cell: Cell, points: Sequence[Measured]) -> None:
+        self.running.add(cell.id)
+        reached = max((event.point.step for event in points), default=0)
+        self._shares[cell.id] = self._at_start[cell.id] = reached / cell.counts.steps
+        self._steps[cell.id] = cell.counts.steps
+
+    def tell(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Measured):
+                self._shares[event.cell] = event.point.step / self._steps[event.cell]
+                self._seconds[event.cell] = event.point.seconds
+                continue
+            self.running.discard(event.cell)
+            self._shares[event.cell] = 1.0
+            (self.ended if isinstance(event, Ended) else self.failed).add(event.cell)
+
+    @property
+    def share(self) -> float:
+        """The part of the predicted seconds that is behind us, 0 to 1."""
+        total = sum(self.predicted.values())
+        return sum(self.predicted[cell] * share for cell, share in self._shares.items()) / total if total else 1.0
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """Wall-clock seconds to go at this run's own pace; None until there is a pace."""
+        total = sum(self.predicted.values())
+        before = sum(self.predicted[cell] * share for cell, share in self._at_start.items())
+        gained = self.share * total - before
+        elapsed = time.monotonic() - self.began
+        return elapsed * (1 - self.share) * total / gained if gained > 0 else None
+
+    def line(self) -> str:
+        elapsed = time.monotonic() - self.began
+        done, total = len(self.ended) + self.already_done, len(self.predicted) + self.already_done
+        parts = [f"{done}/{total} cells", f"{len(self.running)} running"]
+        if self.failed:
+            parts.append(f"{len(self.failed)} failed")
+        parts += [f"{self.share:.0%}", f"{len(self.ended) / max(elapsed, 1e-9):.1f} cells/s"]
+        remaining = self.remaining_seconds
+        parts.append(f"ETA {clock(remaining)}" if remaining is not None else "ETA ?")
+        parts.append(f"{sum(self._seconds.values()) / 3600:.3g} worker-hours")
+        return " · ".join(parts)
+
+
+class Display:
+    """Shows a `Progress` on a stream; a listener of the driver."""
+
+    def __init__(self, progress: Progress, stream: TextIO = sys.stderr):
+        self._progress, self._stream = progress, stream
+        self._live = stream.isatty()
+        self._shown = 0.0
+
+    def begin(self, cell: Cell, points: Sequence[Measured]) -> None:
+        self._progress.begin(cell, points)
+
+    def tell(self, events: Sequence[Event]) -> None:
+        self._progress.tell(events)
+        for event in events:
+            if isinstance(event, Failed):
+                self._print(f"cell {event.cell} failed ({event.failure}): {event.message}")
+        if time.monotonic() - self._shown >= (LIVE_SECONDS if self._live else LOG_SECONDS):
+            self._show()
+
+    def close(self) -> None:
+        self._show()
+        if self._live:
+            self._stream.write("\n")
+
+    def _show(self) -> None:
+        self._shown = time.monotonic()
+        if self._live:
+            self._stream.write(f"\r\x1b[2K{self._progress.line()}")
+            self._stream.flush()
+        else:
+            self._print(self._progress.line())
+
+    def _print(self, text: str) -> None:
+        erase = "\r\x1b[2K" if self._live else ""
+        print(f"{erase}{time.strftime('%H:%M:%S')} {text}", file=self._stream, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """`0:42`, `12:05`, `3:12:05`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+

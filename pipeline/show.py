@@ -1,0 +1,91 @@
+"""Tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fitting import Comparison
+from pipeline.analysis import Analysis
+from pipeline.plan import Plan
+from pipeline.progress import clock
+from pipeline.store import CellRecord
+
+PLAIN_WIDTH = 160
+"""Columns where the output is no terminal, as in a file or a log."""
+MOST_ROWS = 40
+"""Cells that a plan shows unless all are asked for."""
+
+
+def plan(made: Plan, *, every: bool) -> None:
+    """The cells that would run first, then those that are done; then totals."""
+    varied = [name for axis in made.study.axes for name in axis.fields] + ["seed"]
+    order = sorted(made.cells, key=lambda one: one.state.finished)
+    shown = order if every else order[:MOST_ROWS]
+    rows = [
+        (
+            one.cell.id,
+            f"{one.state}" + (f" because {one.reason}" if one.reason else ""),
+            *(_value(one.cell.config[name]) for name in varied),
+            f"{one.cell.counts.parameters:,}",
+            f"{one.cell.counts.flops:.2e}",
+            f"{one.predicted_seconds:.1f}",
+            one.split,
+        )
+        for one in shown
+    ]
+    _table(["cell", "state", *varied, "parameters", "FLOPs", "seconds", "split"], rows)
+    if len(shown) < len(order):
+        print(f"... and {len(order) - len(shown)} more (--all shows them)")
+    facts = made.to_json()
+    states = ", ".join(f"{n} {state}" for state, n in facts["states"].items())
+    print(f"{len(made.cells)} cells: {states}" + (f"; {len(made.left_behind)} left the grid" if made.left_behind else ""))
+    print(
+        f"to run: {facts['remaining_flops']:.2e} FLOPs, {clock(facts['remaining_seconds'])} on one worker "
+        f"({facts['throughput']} throughput, {facts['remaining_seconds'] / 3600:.3g} worker-hours)"
+    )
+
+
+def laws(analysis: Analysis) -> None:
+    """Fitted and held-out error of every law."""
+    prepared = analysis.prepared
+    excluded = ", ".join(f"{n} {rule}" for rule, n in prepared.excluded.items()) or "none"
+    held_out = len(prepared.held_out) if prepared.held_out is not None else 0
+    print(f"{len(prepared.fitted)} points fitted, {held_out} held out ({prepared.study.split.held_out}); excluded: {excluded}")
+    _table(
+        ["law", "fitted RMSLE", "held-out RMSLE", "seconds", "status", "structure"],
+        [_law_row(row) for row in analysis.comparisons],
+    )
+
+
+def failures(records: Sequence[CellRecord], *, tracebacks: bool) -> None:
+    for record in records:
+        print(f"{record.id}  {record.failure}: {record.message}")
+        if tracebacks and record.traceback:
+            print(record.traceback)
+
+
+def _law_row(row: Comparison) -> tuple[str, ...]:
+    if row.fit is None:
+        return row.law, "-", "-", f"{row.seconds:.1f}", "does not apply", row.reason
+    held_out = str(row.rmsle_held_out) if row.rmsle_held_out else "-"
+    return row.law, str(row.rmsle_fit), held_out, f"{row.seconds:.1f}", row.fit.status.value, row.fit.structure
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    table = Table(*header, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(value) for value in row))
+    console.print(table)

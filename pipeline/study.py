@@ -1,0 +1,279 @@
+"""A study: one scientific question as a Python value, and the cells it unfolds into."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fitting import Expression, FittingError, Metric, parse_expression
+from pipeline.errors import PipelineError
+from trainers import Counts, Trainer, TrainerError, load_trainer
+
+Literal = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One thing that varies: a field of the trainer's configuration and its values, smallest first.
+
+    Fields that vary together share an axis: `Axis("width, depth", ((64, 2), (128, 4)))`.
+    """
+
+    name: str
+    values: tuple
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.name.split(","))
+
+    def settings(self) -> Iterator[dict[str, Literal]]:
+        """One mapping of fields to literals for each value."""
+        for value in self.values:
+            values = value if len(self.fields) > 1 else (value,)
+            yield dict(zip(self.fields, values, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Which points are fitted and which are held out as larger scale: fixed before anything is run.
+
+    Both are expressions over the columns of the table, such as `parameters > 1e4 or step > 2000`.
+    """
+
+    held_out: str
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    """Points that are neither fitted nor predicted: the rule's name to its expression. Diverged runs always are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One question: what varies, what is measured, what is held out, and which laws are asked."""
+
+    name: str
+    trainer: str
+    """A name in `trainers.TRAINERS`, or `package.module:NAME`."""
+    fixed: Mapping[str, Literal] = field(default_factory=dict)
+    """Configuration fields that do not vary and differ from the trainer's defaults."""
+    axes: Sequence[Axis]
+    seeds: Sequence[int] = (0,)
+    only: str = ""
+    """Keep only the cells for which this expression over configuration and counts holds; empty keeps the full grid."""
+    split: Split
+    metric: Metric
+    inputs: Sequence[str]
+    """Columns of the table that are scale: what a law extrapolates along."""
+    hyperparameters: Sequence[str] = ()
+    """Columns of the table that have an optimum."""
+    laws: Sequence[str] = ("m2", "cf", "bnsl", "unsl")
+    cohort_size: int = 16
+    """Cells that train together at most, where their shapes agree."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", self.name):
+            raise PipelineError(f"study name {self.name!r} must be lower-case letters, digits, - and _")
+
+    @cached_property
+    def loaded_trainer(self) -> Trainer:
+        try:
+            return load_trainer(self.trainer)
+        except TrainerError as error:
+            raise PipelineError(f"study '{self.name}': {error}") from error
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell of the grid, in the order of the axes. Raises PipelineError where the study is not sound."""
+        self._check_names()
+        keep = self._expression("only", self.only) if self.only else None
+        grid = itertools.product(*(axis.settings() for axis in self.axes), ({"seed": seed} for seed in self.seeds))
+        cells = [self._cell({k: v for setting in settings for k, v in setting.items()}) for settings in grid]
+        if keep:
+            cells = [cell for cell in cells if bool(np.all(self._evaluate("only", keep, cell.columns)))]
+        if not cells:
+            raise PipelineError(f"study '{self.name}' has no cells: an axis is empty, or `only` drops them all")
+        if len({cell.id for cell in cells}) < len(cells):
+            raise PipelineError(f"study '{self.name}' names the same cell twice: an axis or the seeds repeat a value")
+        self._check_columns(cells[0])
+        return tuple(cells)
+
+    def held_out_share(self, cell: Cell) -> float:
+        """The share of a cell's points that the split holds out, from 0 (all fitted) to 1 (all held out)."""
+        steps = np.asarray(cell.evaluation_steps, np.float64)
+        mask = self._evaluate("held_out", self._held_out, {**cell.columns, **point_columns(cell, steps)})
+        return float(np.mean(np.broadcast_to(mask, steps.shape)))
+
+    @cached_property
+    def _held_out(self) -> Expression:
+        return self._expression("held_out", self.split.held_out)
+
+    def _expression(self, name: str, text: str) -> Expression:
+        try:
+            return parse_expression(text)
+        except FittingError as error:
+            raise PipelineError(f"study '{self.name}', {name}: {error}") from error
+
+    def _evaluate(self, name: str, expression: Expression, columns: Mapping[str, Any]) -> np.ndarray:
+        try:
+            return expression.evaluate(columns)
+        except FittingError as error:
+            raise PipelineError(f"study '{self.name}', {name}: {error}") from error
+
+    def _cell(self, varied: dict[str, Literal]) -> Cell:
+        try:
+            return Cell.build(self.loaded_trainer, {**self.fixed, **varied})
+        except TrainerError as error:
+            raise PipelineError(f"study '{self.name}': {error} (in the cell with {show_config(varied)})") from error
+
+    def _check_names(self) -> None:
+        names = [name for axis in self.axes for name in axis.fields] + list(self.fixed)
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise PipelineError(f"study '{self.name}' sets {', '.join(sorted(repeated))} twice")
+        if not self.seeds or "seed" in names:
+            raise PipelineError(f"study '{self.name}': name at least one seed, in `seeds` and nowhere else")
+        known = {f.name for f in dataclasses.fields(self.loaded_trainer.Config)}
+        for name in names:
+            if name not in known:
+                where = "fixed" if name in self.fixed else "axis"
+                raise PipelineError(
+                    f"study '{self.name}', {where} '{name}': the trainer '{self.trainer}' has no such field; "
+                    + suggest(name, known)
+                )
+
+    def _check_columns(self, cell: Cell) -> None:
+        """Split, inputs and hyperparameters must speak of columns that the table will have."""
+        columns = {**cell.columns, **point_columns(cell, np.ones(1))}
+        for name in (*self.inputs, *self.hyperparameters):
+            if name not in columns:
+                raise PipelineError(f"study '{self.name}', input '{name}' is no column; {suggest(name, columns)}")
+        self.held_out_share(cell)
+        for rule, text in self.split.excluded.items():
+            parsed = self._expression(f"excluded '{rule}'", text)
+            if metrics := set(parsed.names) - columns.keys() - {self.metric.name}:
+                unknown = sorted(metrics)[0]
+                raise PipelineError(
+                    f"study '{self.name}', excluded '{rule}': '{unknown}' is no column; {suggest(unknown, columns)}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One training run: a full configuration with its seed, its identity and what it costs."""
+
+    id: str
+    """Hash of the trainer's name and version and of every literal of the configuration; of nothing else."""
+    trainer: str
+    version: int
+    config: Mapping[str, Literal]
+    counts: Counts
+    evaluation_steps: tuple[int, ...]
+    cohort_key: Any = field(repr=False)
+
+    @classmethod
+    def build(cls, trainer: Trainer, settings: Mapping[str, Literal]) -> Cell:
+        """The cell of a trainer with the given fields, the others at their defaults. Raises TrainerError."""
+        fields = {f.name: f for f in dataclasses.fields(trainer.Config)}
+        typed = {name: _as_type(fields[name], value) for name, value in settings.items()}
+        made = trainer.Config(**typed)
+        config = dataclasses.asdict(made)
+        return cls(
+            id=identity(trainer.name, trainer.version, config),
+            trainer=trainer.name,
+            version=trainer.version,
+            config=config,
+            counts=trainer.count(made),
+            evaluation_steps=tuple(trainer.evaluation_steps(made)),
+            cohort_key=trainer.cohort_key(made),
+        )
+
+    @property
+    def columns(self) -> dict[str, Literal]:
+        """What the table says of every point of this cell: configuration and counts."""
+        counts = {
+            "parameters": self.counts.parameters,
+            "parameters_without_embeddings": self.counts.parameters_without_embeddings,
+        }
+        return {**self.config, **counts}
+
+
+def point_columns(cell: Cell, steps: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns of a cell's points that are known before it runs; shapes (points,)."""
+    per_step = cell.config.get("batch_size", 1)
+    return {
+        "step": steps,
+        "inference_steps": np.ones_like(steps),
+        "examples": steps * per_step,
+        "flops": steps * cell.counts.flops_per_step,
+    }
+
+
+def identity(trainer: str, version: int, config: Mapping[str, Literal]) -> str:
+    """Sixteen hexadecimal digits that stay the same wherever and whenever the cell is run."""
+    text = json.dumps([trainer, version, dict(config)], sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def show_config(config: Mapping[str, Literal]) -> str:
+    """`width 64, learning_rate 0.003`: how a configuration is written for a person."""
+    return ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in config.items())
+
+
+def load_study(name: str) -> Study:
+    """The study of `experiments/NAME.py`, its value `STUDY`. Raises PipelineError where there is none."""
+    module_name = f"experiments.{name.replace('-', '_')}"
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or importlib.util.find_spec(module_name) is None:
+        raise PipelineError(f"there is no study '{name}': {suggest(name, known_studies())}")
+    try:
+        study = importlib.import_module(module_name).STUDY
+    except PipelineError:
+        raise
+    except AttributeError as error:
+        raise PipelineError(f"experiments/{name}.py must define STUDY, a pipeline.Study") from error
+    except Exception as error:
+        raise PipelineError(f"experiments/{name}.py cannot be read: {type(error).__name__}: {error}") from error
+    if not isinstance(study, Study):
+        raise PipelineError(f"STUDY in experiments/{name}.py is {type(study).__name__}, not a pipeline.Study")
+    return study
+
+
+def known_studies() -> list[str]:
+    """Names of the studies in `experiments/`."""
+    import pkgutil
+
+    import experiments
+
+    return sorted(module.name for module in pkgutil.iter_modules(experiments.__path__))
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """How an error message ends that has met an unknown name."""
+    known = [str(one) for one in known]
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(known))}"
+
+
+def _as_type(of: dataclasses.Field, value: Literal) -> Literal:
+    """The literal as its field's type, so that 1 and 1.0 name the same cell."""
+    kind = {"int": int, "float": float, "str": str, "bool": bool}.get(str(of.type))
+    if kind is None:
+        raise TrainerError(f"field {of.name} of the configuration must be an int, a float, a str or a bool")
+    if isinstance(value, np.generic):
+        value = value.item()
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    exact = kind is float and numeric or kind is int and numeric and math.isfinite(value) and value == int(value)
+    if not exact and type(value) is not kind:
+        raise TrainerError(f"{of.name} = {value!r} must be {kind.__name__}")
+    if kind is float and not math.isfinite(value):
+        raise TrainerError(f"{of.name} = {value!r} must be finite")
+    return kind(value)

@@ -1,0 +1,46 @@
+"""Trainers: one self-contained file a domain, one contract (`trainers.contract`), one line here for each.
+
+A trainer of one's own needs no line here: `package.module:NAME` names any object that fulfils the contract.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+from trainers.contract import Checkpoint, Context, Counts, End, Ending, Point, Trainer, TrainerError
+
+__all__ = [
+    "TRAINERS",
+    "Checkpoint",
+    "Context",
+    "Counts",
+    "End",
+    "Ending",
+    "Point",
+    "Trainer",
+    "TrainerError",
+    "load_trainer",
+]
+
+TRAINERS = {
+    "oracle": "trainers.oracle:ORACLE",
+    "parity": "trainers.parity:PARITY",
+}
+
+
+def load_trainer(name: str) -> Trainer:
+    """The trainer registered as `name`, or found at `package.module:NAME`. Raises TrainerError if there is none."""
+    location = TRAINERS.get(name, name)
+    module, _, attribute = location.partition(":")
+    if not attribute:
+        near = difflib.get_close_matches(name, TRAINERS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(TRAINERS)}"
+        raise TrainerError(f"there is no trainer '{name}': {hint}")
+    try:
+        trainer = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise TrainerError(f"trainer '{name}' cannot be loaded: {error}") from error
+    if not isinstance(trainer, Trainer):
+        raise TrainerError(f"'{name}' is no trainer: it lacks a part of the contract in trainers/contract.py")
+    return trainer

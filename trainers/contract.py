@@ -1,0 +1,142 @@
+"""The contract between a trainer and whoever runs it.
+
+A trainer turns configurations into points and knows nothing of grids, clusters or trackers. It is an object with
+
+    name, version, Config            what it is called, which behaviour it has, and its frozen configuration class
+    count(config)                    what a run costs, by arithmetic alone
+    evaluation_steps(config)         the steps at which a run is measured, known before it starts
+    cohort_key(config)               cells with equal keys may be trained together as one program
+    train(configs, context)          the run itself: an iterator of points and ends
+
+Three rules are tested for every trainer. A cell's points do not depend on the cohort it trained in (equal within float
+tolerance), nor on being interrupted and resumed (bitwise equal on CPU), and one seed gives one result. Counting never
+imports the training framework, so that a plan of thousands of cells answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+
+class TrainerError(ValueError):
+    """A trainer or its configuration cannot be used; the message says what to change."""
+
+
+class Ending(StrEnum):
+    """How a cell that ran to its end ended. Both are data."""
+
+    DONE = "done"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """What one run of a configuration costs, counted by arithmetic.
+
+    Each trainer's docstring states its rule for FLOPs; one multiply-add is two FLOPs everywhere.
+    """
+
+    parameters: int
+    """Trainable scalars, embeddings included."""
+    parameters_without_embeddings: int
+    """Trainable scalars outside input and output embeddings."""
+    flops_per_step: float
+    """Training FLOPs of one optimiser step (forward and backward)."""
+    steps: int
+    """Optimiser steps of the whole run."""
+    bytes: int
+    """Weights, gradients, optimiser state and one batch of activations, in bytes."""
+
+    @property
+    def flops(self) -> float:
+        """Training FLOPs of the whole run."""
+        return self.flops_per_step * self.steps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """One measurement of one cell."""
+
+    cell: int
+    """Which of the configurations handed to `train`, by index."""
+    step: int
+    """Optimiser steps taken."""
+    metrics: Mapping[str, float]
+    """Every metric measured here, by name. Values are finite."""
+    examples: int
+    """Training examples processed so far, repeats included (tokens for language, environment steps for agents)."""
+    flops: float
+    """Training FLOPs spent so far."""
+    seconds: float
+    """This cell's share of the training seconds so far, across interruptions: the shares of a cohort sum to its time."""
+    inference_steps: int = 1
+    """Inference budget of this measurement: samples or steps an answer."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """The last word on a cell. A cell that was asked to stop early has none: it is resumed later."""
+
+    cell: int
+    step: int
+    ending: Ending = Ending.DONE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """The state of one cell after `step` optimiser steps: flat names to arrays, so that it can be read without unpickling."""
+
+    step: int
+    seconds: float
+    arrays: Mapping[str, np.ndarray] = field(repr=False)
+
+
+class Context(Protocol):
+    """A trainer's only door to the outside."""
+
+    device: str
+    """Where to train, as torch names it: `cpu`, `cuda`, `cuda:1`."""
+
+    def load(self, cell: int) -> Checkpoint | None:
+        """The newest sound checkpoint of a cell, or None to start from its beginning."""
+
+    def checkpoint_due(self) -> bool:
+        """True once whenever it is time to save every unfinished cell. Cheap: ask as often as every few steps."""
+
+    def save(self, cell: int, checkpoint: Checkpoint) -> None:
+        """Keep the state of a cell, atomically."""
+
+    def should_stop(self) -> bool:
+        """True when the run must end soon: save every unfinished cell and return. Cheap."""
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """See the module's docstring. `Config` is a frozen dataclass with a `seed`, a docstring under every field."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    Config: ClassVar[type]
+
+    def count(self, config: Any) -> Counts: ...
+
+    def evaluation_steps(self, config: Any) -> Sequence[int]: ...
+
+    def cohort_key(self, config: Any) -> Hashable: ...
+
+    def train(self, configs: Sequence[Any], context: Context) -> Iterator[Point | End]: ...
+
+
+def check_config(config: Any, **rules: tuple[bool, str]) -> None:
+    """Raise one `TrainerError` that lists every broken rule of a configuration.
+
+    `rules` maps a field's name to (is it acceptable, what it must be).
+    """
+    broken = [f"{name} = {getattr(config, name)!r} must be {must}" for name, (ok, must) in rules.items() if not ok]
+    if broken:
+        raise TrainerError("; ".join(broken))
