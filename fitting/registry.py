@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from .additive import Additive
+from .coupled import HILTON, KAPLAN_ND, KAPLAN_NS
+from .data_constrained import DataConstrained
 from .errors import FittingError
 from .law import Law
+from .learning_curves import M1, M3, M4
 from .univariate import M2, Bnsl
 from .unsl import Ablation, Unsl
 
@@ -17,7 +20,14 @@ LAWS: dict[str, Law] = {
         Ablation(name="a3", capped=True, opposing=1),
         Bnsl(),
         Additive(),
+        DataConstrained(),
+        KAPLAN_ND,
+        KAPLAN_NS,
+        HILTON,
+        M1,
         M2(),
+        M3,
+        M4,
     )
 }
 

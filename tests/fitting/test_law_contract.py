@@ -7,16 +7,24 @@ import pytest
 
 from fitting import LAWS, PLAIN, Fit, FitStatus, FittingError, Frame, Recipe, Table, compare, fit, rmsle
 
-INPUTS = ("parameters", "tokens")
+INPUTS = ("parameters", "tokens", "unique_tokens")
+# Laws that need more than the first two inputs.
+NEEDS_UNIQUE = {"dc"}
 # One ridge path, no averaging: recovery is a question to the formula and the solver, not to selection.
 QUICK = Recipe(ridges=(1e-3, 1e-6), own_ridges=(0.1,), starts=2, emphasis=(0.0,), budget=20)
 
 
-def grid(hyperparameters=()):
+def grid(law, hyperparameters=()):
     """A 6 x 6 grid over three decades of each input, and a hyperparameter over one."""
     n, d = (v.ravel() for v in np.meshgrid(np.geomspace(1e6, 1e9, 6), np.geomspace(1e7, 1e10, 6)))
     rng = np.random.default_rng(3)
-    return {"parameters": n, "tokens": d, **{h: np.exp(rng.uniform(-6, -3, n.size)) for h in hyperparameters}}
+    columns = {"parameters": n, "tokens": d, **{h: np.exp(rng.uniform(-6, -3, n.size)) for h in hyperparameters}}
+    return reads(law, columns, epochs=np.exp(rng.uniform(0, 3, n.size)))
+
+
+def reads(law, columns, epochs=4.0):
+    """The columns, with unique tokens for the laws that read them."""
+    return columns | ({"unique_tokens": columns["tokens"] / epochs} if law.name in NEEDS_UNIQUE else {})
 
 
 def table_of(columns, y, ceiling=math.inf, **more):
@@ -45,7 +53,7 @@ def test_name_is_the_key(law):
 
 
 def test_structures_and_parameters_are_distinct(law):
-    forms = law.forms(frame_of(grid()))
+    forms = law.forms(frame_of(grid(law)))
     assert len({form.structure for form in forms}) == len(forms)
     for form in forms:
         assert len(set(form.parameters)) == form.size
@@ -53,7 +61,7 @@ def test_structures_and_parameters_are_distinct(law):
 
 
 def test_jacobian_equals_finite_differences(law):
-    columns = grid(hyperparameters=("learning_rate",))
+    columns = grid(law, hyperparameters=("learning_rate",))
     frame = frame_of(columns)
     z = frame.coordinates(columns)
     for form in law.forms(frame):
@@ -70,15 +78,15 @@ def test_jacobian_equals_finite_differences(law):
 
 
 def test_predictions_are_positive_and_finite_far_outside(law):
-    frame = frame_of(grid())
-    far = frame.coordinates({"parameters": np.array([1.0, 1e15]), "tokens": np.array([1e18, 1e3])})
+    frame = frame_of(grid(law))
+    far = frame.coordinates(reads(law, {"parameters": np.array([1.0, 1e15]), "tokens": np.array([1e18, 1e3])}))
     for form in law.forms(frame):
         raw = np.random.default_rng(2).standard_normal((4, form.size))
         assert np.isfinite(np.exp(form.predict_log(raw, far))).all()
 
 
 def test_coefficients_are_named_finite_numbers(law):
-    frame = frame_of(grid(hyperparameters=("learning_rate",)))
+    frame = frame_of(grid(law, hyperparameters=("learning_rate",)))
     for form in law.forms(frame):
         values = form.coefficients(np.random.default_rng(4).standard_normal(form.size) * 0.3)
         assert values and all(isinstance(v, float) and math.isfinite(v) for v in values.values()), form.structure
@@ -86,7 +94,7 @@ def test_coefficients_are_named_finite_numbers(law):
 
 def test_noise_free_truth_is_recovered(law):
     """Data drawn from the law itself, inside its prior: the fit follows it, and the rows beyond it."""
-    columns = grid()
+    columns = grid(law)
     inside = (columns["parameters"] < 5e8) & (columns["tokens"] < 5e9)
     form = law.forms(frame_of(columns))[0]
     raw = 0.5 * np.random.default_rng(5).standard_normal((1, form.size))
@@ -98,7 +106,7 @@ def test_noise_free_truth_is_recovered(law):
 
 
 def test_order_of_rows_changes_nothing(law):
-    columns = grid()
+    columns = grid(law)
     table = table_of(columns, noisy(columns))
     shuffled = table.where(np.random.default_rng(6).permutation(len(table)))
     one, two = fit(law, table, recipe=QUICK), fit(law, shuffled, recipe=QUICK)
@@ -107,29 +115,29 @@ def test_order_of_rows_changes_nothing(law):
 
 
 def test_units_change_nothing(law):
-    columns = grid()
+    columns = grid(law)
     y = noisy(columns)
-    scaled = {"parameters": columns["parameters"] * 1e-6, "tokens": columns["tokens"] * 7.0}
+    scaled = {name: values * (1e-6 if name == "parameters" else 7.0) for name, values in columns.items()}
     one, two = (fit(law, table_of(c, y), recipe=QUICK) for c in (columns, scaled))
     np.testing.assert_allclose(one.predict(columns), two.predict(scaled), rtol=1e-5)
 
 
 def test_units_of_the_metric_scale_the_prediction(law):
-    columns = grid()
+    columns = grid(law)
     y = noisy(columns)
     one, two = (fit(law, table_of(columns, scale * y), recipe=QUICK) for scale in (1.0, 100.0))
     np.testing.assert_allclose(100 * one.predict(columns), two.predict(columns), rtol=1e-5)
 
 
 def test_equal_seeds_give_equal_fits(law):
-    columns = grid()
+    columns = grid(law)
     table = table_of(columns, noisy(columns))
     one, two = (fit(law, table, seed=7, recipe=QUICK) for _ in range(2))
     assert one.coefficients == two.coefficients and one.structure == two.structure
 
 
 def test_status_is_honest(law):
-    columns = grid()
+    columns = grid(law)
     table = table_of(columns, noisy(columns))
     assert fit(law, table, recipe=PLAIN).status in (FitStatus.CONVERGED, FitStatus.AT_BOUND)
     hurried = Recipe(ridges=(1e-7,), own_ridges=(), starts=1, emphasis=(0.0,), budget=1)
@@ -138,7 +146,7 @@ def test_status_is_honest(law):
 
 @pytest.mark.parametrize("shape", [(), (1,), (5,), (2, 3)])
 def test_predict_keeps_shape(law, shape, fitted):
-    columns = {"parameters": np.full(shape, 3e8), "tokens": 1e9}
+    columns = reads(law, {"parameters": np.full(shape, 3e8), "tokens": 1e9})
     result = fitted(law)
     assert result.predict(columns).shape == shape and (result.predict(columns) > 0).all()
     forecast = result.forecast(columns)
@@ -157,12 +165,12 @@ def test_predict_keeps_shape(law, shape, fitted):
 )
 def test_wrong_columns_are_refused(law, columns, words, fitted):
     with pytest.raises(FittingError, match=words):
-        fitted(law).predict(columns)
+        fitted(law).predict(columns | ({"unique_tokens": 1e8} if law.name in NEEDS_UNIQUE else {}))
 
 
 def test_too_few_rows_are_refused(law):
-    columns = grid()
-    table = table_of(columns, noisy(columns)).where(np.arange(2))
+    columns = grid(law)
+    table = table_of(columns, noisy(columns)).where(np.array([0, 7]))  # both inputs vary
     with pytest.raises(FittingError, match="rows"):
         fit(law, table)
     (row,) = compare([law], table)
@@ -173,7 +181,7 @@ def test_too_few_rows_are_refused(law):
     "ugly", ["constant metric", "equal inputs", "one input constant", "tiny numbers", "huge numbers"]
 )
 def test_ugly_tables_give_a_marked_result_or_a_message(law, ugly):
-    columns = grid()
+    columns = grid(law)
     y = noisy(columns)
     if ugly == "constant metric":
         y = np.full_like(y, 2.5)
@@ -202,7 +210,7 @@ def fitted():
 
     def of(law):
         if law.name not in made:
-            columns = grid()
+            columns = grid(law)
             made[law.name] = fit(law, table_of(columns, noisy(columns)), recipe=QUICK)
         return made[law.name]
 

@@ -1,0 +1,147 @@
+"""The laws of one input of Alabdulmohsin, Neyshabur and Zhai 2022 (arXiv 2209.06640), beside M2 in `univariate`.
+
+    M1   y = b x^-c                            a power law
+    M3   y = b (1/x + g)^c                     a power law that levels off
+    M4   (y - e) / (e0 - y)^a = b x^-c         levels off at both ends: e where x is large, e0 where it is small
+
+M4 gives y only implicitly. With y = e + (e0 - e) sigmoid(v) its logarithm reads
+
+    a softplus(v) - softplus(-v) = ln b - c ln x + (a - 1) ln(e0 - e)
+
+whose left side rises with slope between 1 and a and bends one way only, so Newton's steps converge from anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import priors, tape
+from .law import Form, Frame
+from .tape import Node, Value
+from .univariate import _OneInput
+
+# Newton doubles its digits a step once it is near; from the worst start it needs about twenty.
+_NEWTON_STEPS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class _M1(_OneInput):
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("b", "c")
+
+    def _parts(self, p: Mapping[str, Value]) -> tuple[Value, Value]:
+        # The only term: it is y itself, not a part of it.
+        return priors.amplitude(p["b"], self.frame.middle, below_middle=0.0), priors.falling(p["c"])
+
+    def log_y(self, p: Mapping[str, Value], z: Mapping[str, np.ndarray]) -> Value:
+        log_b, c = self._parts(p)
+        return log_b - c * z[self.column]
+
+    def natural(self, p: Mapping[str, float]) -> dict[str, float]:
+        log_b, c = self._parts(p)
+        return {"b": np.exp(log_b + c * self.frame.centre[self.column]), "c": c}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _M3(_OneInput):
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("b", "c", "g")
+
+    def _parts(self, p: Mapping[str, Value]) -> tuple[Value, Value, Value]:
+        """ln b and c as in M1; ln of g in units of 1 / the middle of x, centred on levelling off where the data end."""
+        half = self.frame.half[self.column]
+        log_b = priors.amplitude(p["b"], self.frame.middle, below_middle=0.0)
+        return log_b, priors.falling(p["c"]), (p["g"] - 1.0) * half
+
+    def log_y(self, p: Mapping[str, Value], z: Mapping[str, np.ndarray]) -> Value:
+        log_b, c, log_g = self._parts(p)
+        return log_b + c * tape.log_sum([-z[self.column], log_g])
+
+    def natural(self, p: Mapping[str, float]) -> dict[str, float]:
+        log_b, c, log_g = self._parts(p)
+        centre = self.frame.centre[self.column]
+        return {"b": np.exp(log_b + c * centre), "c": c, "g": np.exp(log_g - centre)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _M4(_OneInput):
+    """e stands below every measurement, e0 above them (or at the metric's known ceiling); a > 0, centred on 1."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("e", "e0", "a", "b", "c") if self._known is None else ("e", "a", "b", "c")
+
+    @property
+    def _known(self) -> float | None:
+        """ln e0 if the metric fixes it."""
+        ceiling = self.frame.log_ceiling
+        return None if ceiling is None or math.isinf(ceiling) else ceiling
+
+    def _parts(self, p: Mapping[str, Value]) -> tuple[Value, Value, Value, Value, Value]:
+        """ln e, ln e0, a, the right side above at the middle of x, c."""
+        log_e0 = priors.above(p["e0"], self.frame.high) if self._known is None else self._known
+        a = tape.softplus(p["a"]) / math.log(2.0)
+        return priors.below(p["e"], self.frame.low), log_e0, a, p["b"] * 2.0 - 1.0, priors.falling(p["c"])
+
+    def log_y(self, p: Mapping[str, Value], z: Mapping[str, np.ndarray]) -> Value:
+        log_e, log_e0, a, right, c = self._parts(p)
+        v = solve_m4(right - c * z[self.column], a)
+        return tape.log_sum([log_e, _log_difference(log_e0, log_e) - tape.softplus(-v)])
+
+    def natural(self, p: Mapping[str, float]) -> dict[str, float]:
+        log_e, log_e0, a, right, c = self._parts(p)
+        log_b = right + c * self.frame.centre[self.column] + (1.0 - a) * _log_difference(log_e0, log_e)
+        return {"e": np.exp(log_e), "e0": np.exp(log_e0), "a": a, "b": np.exp(log_b), "c": c}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LearningCurve:
+    form: type[_OneInput]
+    name: str
+
+    def forms(self, frame: Frame) -> tuple[Form, ...]:
+        return tuple(self.form(frame=frame, column=column) for column in frame.inputs)
+
+
+M1 = _LearningCurve(name="m1", form=_M1)
+M3 = _LearningCurve(name="m3", form=_M3)
+M4 = _LearningCurve(name="m4", form=_M4)
+
+
+def solve_m4(right: Value, a: Value) -> Value:
+    """The v with a softplus(v) - softplus(-v) = right, to machine precision, for arrays that broadcast; a > 0.
+
+    On a tape, its derivatives follow from the equation itself: dv/d right = 1/F' and dv/da = -softplus(v)/F'.
+    """
+    r = right.value if isinstance(right, Node) else np.asarray(right, float)
+    # A shape near 0 would make the curve flat on one side; nothing in a table tells 1e-6 from less.
+    shape = np.maximum(a.value if isinstance(a, Node) else np.asarray(a, float), 1e-6)
+    v = np.where(r < 0, r, r / shape)
+    for _ in range(_NEWTON_STEPS):
+        step = (shape * tape.softplus(v) - tape.softplus(-v) - r) / _slope(v, shape)
+        v = v - step
+        if not (np.abs(step) > 1e-12 * (1.0 + np.abs(v))).any():
+            break
+    slope = _slope(v, shape)
+    parents = []
+    if isinstance(right, Node):
+        parents.append((right.index, 1.0 / slope))
+    if isinstance(a, Node):
+        parents.append((a.index, -tape.softplus(v) / slope))
+    node = right if isinstance(right, Node) else a
+    return node.tape.record(v, tuple(parents)) if isinstance(node, Node) else v
+
+
+def _slope(v: np.ndarray, a: np.ndarray) -> np.ndarray:
+    return a * tape.sigmoid(v) + tape.sigmoid(-v)
+
+
+def _log_difference(larger: Value, smaller: Value) -> Value:
+    """ln(exp(larger) - exp(smaller)); a floor and a ceiling are never closer than their clearances."""
+    return larger + tape.log(1.0 - tape.exp(smaller - larger))
