@@ -11,7 +11,7 @@ Needs NumPy and, for intervals, SciPy. To add a law, see `law`.
 
 from .errors import FittingError
 from .expression import Expression, parse_expression
-from .fit import Comparison, Fit, FitStatus, compare, fit
+from .fits import Comparison, Fit, FitStatus, compare, fit
 from .forecast import Forecast
 from .law import Form, Frame, Law
 from .metric import Metric
