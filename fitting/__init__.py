@@ -9,6 +9,7 @@
 Needs NumPy and, for intervals, SciPy. To add a law, see `law`.
 """
 
+from .candidates import PLAIN, Recipe
 from .errors import FittingError
 from .expression import Expression, parse_expression
 from .fits import Comparison, Fit, FitStatus, compare, fit
@@ -17,7 +18,6 @@ from .law import Form, Frame, Law
 from .metric import Metric
 from .registry import LAWS
 from .rmsle import Rmsle, rmsle
-from .selection import PLAIN, Recipe
 from .solver import Loss
 from .table import Table
 

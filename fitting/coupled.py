@@ -1,17 +1,19 @@
 """Laws of two inputs without a floor: Kaplan et al. 2020 (arXiv 2001.08361) and Hilton et al. 2023 (arXiv 2301.13442).
 
-    Kaplan N,D   y = [(Nc/N)^(aN/aD) + Dc/D]^aD        either input alone gives a power law; the exponent aD couples them
-    Kaplan N,S   y = (Nc/N)^aN + (Sc/S)^aS
-    Hilton       I^-b = (Nc/N)^aN + (Ec/E)^aE          I the intrinsic performance of an agent, E its interactions
+    Kaplan N,D   y = [(Nc/N)^(aN/aD) + Dc/D]^aD        either input alone gives a power law; the exponent aD couples
+    them Kaplan N,S   y = (Nc/N)^aN + (Sc/S)^aS Hilton       I^-b = (Nc/N)^aN + (Ec/E)^aE          I the intrinsic
+    performance of an agent, E its interactions
 
-All three are one shape, a sum of two power laws joined with a power: y = (t1^(1/q) + t2^(1/q))^q with q = aD, 1 and kappa/b.
+All three are one shape, a sum of two power laws joined with a power: y = (t1^(1/q) + t2^(1/q))^q with q = aD, 1 and
+kappa/b.
 
 Kaplan's published constants: aN .076, aD .103, Nc 6.4e13, Dc 1.8e13; with steps aN .077, aS .76, Nc 6.5e13, Sc 2.1e3.
 Hilton: public summaries confirm a power law in N where interactions do not limit, one in E where N does not, and that
-the definition of I fixes b. The formula itself is from memory. [derived] I is the least compute, in units where it is N E,
-that reaches a return; minimising N E along a line of equal return gives I^(b (1/aN + 1/aE)), so 1/b = 1/aN + 1/aE. A metric
-is some function of I; ours is taken to be a power of it, y = I^-kappa [ours]. Then y = [...]^(kappa/b), and every
-choice of the three exponents is such a law, with 1/kappa = sum of 1/(exponent of y in that input alone).
+the definition of I fixes b. The formula itself is from memory. [derived] I is the least compute, in units where it is
+N E, that reaches a return; minimising N E along a line of equal return gives I^(b (1/aN + 1/aE)), so 1/b = 1/aN +
+1/aE. A metric is some function of I; ours is taken to be a power of it, y = I^-kappa [ours]. Then y =
+[...]^(kappa/b), and every choice of the three exponents is such a law, with 1/kappa = sum of 1/(exponent of y in that
+input alone).
 
 Which columns are N, D, S and E: see `roles`.
 """
@@ -26,7 +28,6 @@ import numpy as np
 from . import priors, roles, tape
 from .law import Form, Frame
 from .tape import Value
-
 
 # Below this a coupling is a corner between the two limits, and dividing by it would only lose digits.
 _SHARPEST_COUPLING = 0.01
@@ -127,6 +128,8 @@ HILTON = _TwoInputs(name="hilton", form=_Hilton, parts=(roles.PARAMETERS, roles.
 def log_coupled(
     x: tuple[np.ndarray, np.ndarray], scales: tuple[float, float], exponents: tuple[float, float], power: float
 ) -> np.ndarray:
-    """ln [(scale1/x1)^(exponent1/power) + (scale2/x2)^(exponent2/power)]^power: the published formulas, for references."""
+    """ln [(scale1/x1)^(exponent1/power) + (scale2/x2)^(exponent2/power)]^power: the published formulas, for
+    references.
+    """
     inside = [e / power * (np.log(s) - np.log(v)) for v, s, e in zip(x, scales, exponents, strict=True)]
     return power * np.logaddexp(*inside)

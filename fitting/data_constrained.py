@@ -43,8 +43,8 @@ class _DataConstrained(Form):
         return tuple(name for name in names if not (self.tied and name == "beta"))
 
     def _parts(self, p: Mapping[str, Value]) -> dict[str, Value]:
-        """Logarithms in the table's own units, and exponents as they are. Decay starts after e^1.5 = 4.5 epochs, give or
-        take as many times."""
+        """Logarithms in the table's own units, and exponents as they are. Decay starts after e^1.5 = 4.5 epochs, give
+        or take as many times."""
         centre, middle = self.frame.centre, self.frame.middle
         alpha = priors.falling(p["alpha"])
         beta = alpha if self.tied else priors.falling(p["beta"])

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import registry
+from .candidates import Member, Recipe
 from .errors import FittingError
-from .forecast import Forecast, Noise, forecast_log
+from .forecast import Belief, Forecast
 from .law import Law
 from .rmsle import Rmsle, rmsle
-from .selection import Member, Recipe, select
+from .selection import select
 from .solver import Ending, Loss
 from .table import Table
 
@@ -50,18 +51,22 @@ class Fit:
     rmsle: Rmsle
     rows: int
     seconds: float
-    members: tuple[Member, ...] = field(repr=False)
-    noise: Noise = field(repr=False)
+    belief: Belief | None = field(repr=False)
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The candidates that predict together, best first; none if the fit failed."""
+        return () if self.belief is None else self.belief.members
 
     def predict(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """The metric at columns (arrays of one common shape, or scalars), in units of the table's y; of that shape."""
         z, shape = self._coordinates(columns)
-        return np.exp(np.mean(self._log_members(z), axis=0)).reshape(shape)
+        return np.exp(np.mean([m.form.predict_log(m.raw[None, :], z)[0] for m in self.members], axis=0)).reshape(shape)
 
     def forecast(self, columns: Mapping[str, np.ndarray], level: float = 0.9) -> Forecast:
         """The prediction with an interval that holds a new measurement with probability `level`; see `forecast`."""
         z, shape = self._coordinates(columns)
-        low, middle, high = forecast_log(self.members, z, self.noise, level)
+        low, middle, high = self.belief.interval(z, level)
         return Forecast(
             median=np.exp(middle).reshape(shape),
             low=np.exp(low).reshape(shape),
@@ -69,13 +74,10 @@ class Fit:
             level=level,
         )
 
-    def _log_members(self, z: Mapping[str, np.ndarray]) -> np.ndarray:
-        return np.stack([m.form.predict_log(m.raw[None, :], z)[0] for m in self.members])
-
     def _coordinates(self, columns: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
-        if not self.members:
+        if self.belief is None:
             raise FittingError(f"{self.law} could not be fitted to this table (status failed), so it cannot predict")
-        z = self.members[0].form.frame.coordinates(columns)
+        z = self.belief.members[0].form.frame.coordinates(columns)
         try:
             spread = np.broadcast_arrays(*z.values())
         except ValueError:
@@ -116,8 +118,8 @@ def fit(
     chosen = registry.find(law)
     kind = _loss(loss)
     ordered = _canonical(table)
-    members = select(chosen, ordered, recipe=recipe or Recipe(), loss=kind, seed=seed, toward=toward)
-    if not members:
+    belief = select(chosen, ordered, recipe=recipe or Recipe(), loss=kind, seed=seed, toward=toward)
+    if belief is None:
         return Fit(
             law=chosen.name,
             status=FitStatus.FAILED,
@@ -126,21 +128,19 @@ def fit(
             rmsle=Rmsle(value=math.nan, error=math.nan, points=0),
             rows=len(table),
             seconds=time.perf_counter() - began,
-            members=(),
-            noise=Noise(residual=0.0, seed=0.0, rows=len(table)),
+            belief=None,
         )
-    z = members[0].form.frame.coordinates(table.columns)
-    log_y = np.mean([m.form.predict_log(m.raw[None, :], z)[0] for m in members], axis=0)
+    first = belief.members[0]
+    log_y, _ = belief.moments(first.form.frame.coordinates(table.columns))
     return Fit(
         law=chosen.name,
-        status=_status(members[0]),
-        structure=members[0].form.structure,
-        coefficients=members[0].form.coefficients(members[0].raw),
+        status=_status(first),
+        structure=first.form.structure,
+        coefficients=first.form.coefficients(first.raw),
         rmsle=rmsle(np.exp(log_y), table.y),
         rows=len(table),
         seconds=time.perf_counter() - began,
-        members=members,
-        noise=Noise.of(np.log(table.y) - log_y, table.group, members[0].form.size),
+        belief=belief,
     )
 
 

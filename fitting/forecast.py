@@ -1,8 +1,13 @@
 """How far a forecast may be off.
 
-The variance of ln y at a target has three parts, added: what the coefficients leave open (from the curvature of the
-fit, carried to the target, so that it grows with distance), how much the candidates disagree there, and the noise of
-a single measurement.
+The variance of ln y at a target has three parts, added:
+
+    coefficients   what the fit leaves open, from its curvature and the prior, carried to the target: grows with
+    distance candidates     how much the members that predict together disagree there: grows with distance too noise
+    of a single measurement: the residuals of the fit, or the spread between replicates if that is larger
+
+The first two are what the law does not know. How well they foretell the error of an extrapolation is itself measured,
+on the frontier of the fitted rows against a fit without it, and they are stretched by that factor. [ours]
 """
 
 from __future__ import annotations
@@ -12,8 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .candidates import Member
 from .errors import FittingError
-from .selection import Member
+
+# The curvature of so many members, best first, is carried to targets; more change nothing but time.
+_CURVED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,26 +37,77 @@ class Forecast:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noise:
-    """Standard deviations in ln y. residual: around the fit. seed: between replicates (0 when no row is repeated).
-    rows: fitted.
+class Belief:
+    """Members that predict together, and what they know.
+
+    covariances: of the raw parameters, for the first members. residual, seed: standard deviations in ln y, around the
+    fit and between replicates (0 when no row is repeated). freedom: rows beyond the effective number of coefficients.
+    stretch: by how much errors on the frontier exceeded what was foretold, at least 1.
     """
 
+    members: tuple[Member, ...]
+    covariances: tuple[np.ndarray, ...]
     residual: float
     seed: float
-    rows: int
+    freedom: float
+    stretch: float = 1.0
 
     @classmethod
-    def of(cls, residual: np.ndarray, group: np.ndarray | None, coefficients: int) -> Noise:
-        """From residuals in ln y; the coefficients use up as many rows, but never more than half of them under a
-        ridge.
-        """
-        freedom = max(residual.size - coefficients, residual.size / 2, 1)
+    def of(
+        cls, members: Sequence[Member], z: Mapping[str, np.ndarray], log_y: np.ndarray, group: np.ndarray | None = None
+    ) -> Belief:
+        """From members and the rows that they were fitted to."""
+        residual = log_y - np.mean([m.form.predict_log(m.raw[None, :], z)[0] for m in members], axis=0)
+        squares = float((residual**2).sum())
+        jacobians = [m.form.evaluate(m.raw[None, :], z)[1][0] for m in members[:_CURVED]]
+        curvatures = [j @ j.T for j in jacobians]
+        # The effective number of coefficients depends on the noise and the noise on it; a few rounds settle both.
+        spectrum = np.maximum(np.linalg.eigvalsh(curvatures[0]), 0.0)
+        effective = min(float(members[0].form.size), log_y.size / 2)
+        for _ in range(5):
+            variance = max(squares / max(log_y.size - effective, 1.0), 1e-20)
+            effective = min(float((spectrum / (spectrum + variance)).sum()), 0.9 * log_y.size)
         return cls(
-            residual=float(np.sqrt((residual**2).sum() / freedom)),
+            members=tuple(members),
+            covariances=tuple(np.linalg.inv(c / variance + np.eye(len(c))) for c in curvatures),
+            residual=float(np.sqrt(variance)),
             seed=_between_replicates(residual, group),
-            rows=residual.size,
+            freedom=max(log_y.size - effective, 2.0),
         )
+
+    def moments(self, z: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean of ln y and the variance of what the law does not know, before stretching and without noise."""
+        logs = np.stack([m.form.predict_log(m.raw[None, :], z)[0] for m in self.members])
+        open_ = np.zeros(logs.shape[1])
+        for member, covariance in zip(self.members, self.covariances, strict=False):
+            jacobian = member.form.evaluate(member.raw[None, :], z)[1][0]
+            open_ += np.einsum("kn,kl,ln->n", jacobian, covariance, jacobian)
+        return logs.mean(0), logs.var(0) + open_ / len(self.covariances)
+
+    def stretched_on(self, z: Mapping[str, np.ndarray], log_y: np.ndarray) -> float:
+        """The factor by which the errors on rows that were not fitted exceed what was foretold, at least 1.
+
+        A few rows tell little, so the factor is drawn towards 1 as if two more rows had met the expectation.
+        """
+        mean, unknown = self.moments(z)
+        expected = unknown + self.noise**2
+        surplus = (log_y - mean) ** 2 / expected
+        return float(np.sqrt(max((surplus.sum() + 2.0) / (surplus.size + 2.0), 1.0)))
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of a new measurement around the truth, in ln y."""
+        return max(self.residual, self.seed)
+
+    def interval(self, z: Mapping[str, np.ndarray], level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Low, median and high of ln y for a new measurement."""
+        from scipy import stats  # here, because importing it costs more than a plan takes
+
+        if not 0 < level < 1:
+            raise FittingError(f"the level of an interval is a probability between 0 and 1, not {level}")
+        mean, unknown = self.moments(z)
+        reach = stats.t.ppf(0.5 + level / 2, self.freedom) * np.sqrt(self.stretch**2 * unknown + self.noise**2)
+        return mean - reach, mean, mean + reach
 
 
 def _between_replicates(residual: np.ndarray, group: np.ndarray | None) -> float:
@@ -60,20 +119,3 @@ def _between_replicates(residual: np.ndarray, group: np.ndarray | None) -> float
         squares += float(((values - values.mean()) ** 2).sum())
         freedom += values.size - 1
     return float(np.sqrt(squares / freedom)) if freedom else 0.0
-
-
-def forecast_log(
-    members: Sequence[Member], z: Mapping[str, np.ndarray], noise: Noise, level: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Low, median and high of ln y at centred logarithms z."""
-    from scipy import stats  # here, because importing it costs more than a plan takes
-
-    if not 0 < level < 1:
-        raise FittingError(f"the level of an interval is a probability between 0 and 1, not {level}")
-    logs = np.stack([m.form.predict_log(m.raw[None, :], z)[0] for m in members])
-    middle = logs.mean(0)
-    spread = logs.var(0) if len(members) > 1 else np.zeros_like(middle)
-    deviation = np.sqrt(spread + max(noise.residual, noise.seed) ** 2)
-    freedom = max(noise.rows - members[0].form.size, 2)
-    reach = float(stats.t.ppf(0.5 + level / 2, freedom)) * deviation
-    return middle - reach, middle, middle + reach

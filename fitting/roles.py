@@ -1,8 +1,8 @@
 """Which column plays which part in a law that was written for particular quantities.
 
-Laws such as "parameters and tokens, coupled" read quantities, tables have columns of any name. A column that bears one of
-a quantity's aliases (capitals, spaces, hyphens and underscores do not matter) plays that part. Parts that are still open go
-to the inputs that are still free, in the order in which the table names them. So all of these work:
+Laws such as "parameters and tokens, coupled" read quantities, tables have columns of any name. A column that bears
+one of a quantity's aliases (capitals, spaces, hyphens and underscores do not matter) plays that part. Parts that are
+still open go to the inputs that are still free, in the order in which the table names them. So all of these work:
 
     unsl fit runs.csv --inputs N,D            by alias
     unsl fit runs.csv --inputs tokens,params  by alias, in either order

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import priors
+from . import priors, tape
 from .law import Form, Frame
 from .layers import Break, log_k, log_q, log_r, log_top
 from .tape import Value
@@ -33,6 +33,8 @@ class Shape:
 
     joint: bool = True
     bottlenecks: bool = False
+    tied: bool = False
+    bend: str = ""
     breaks: tuple[int, ...] = ()
     opposing: int = 0
     limit: str = ""
@@ -45,7 +47,9 @@ class Shape:
             signs = "".join("+" if sign > 0 else "-" for sign in self.breaks)
             parts.append("joint" + (f" with break{'s' * (len(signs) > 1)} {signs}" if signs else ""))
         if self.bottlenecks:
-            parts.append("bottlenecks")
+            parts.append(
+                "bottlenecks" + " of one exponent" * self.tied + f", that of {self.bend} bent" * bool(self.bend)
+            )
         if self.harms:
             parts.append("harm " + ("if too large" if self.harms == "large" else "if too large or too small"))
         if self.limit:
@@ -80,8 +84,10 @@ class UnslForm(Form):
             for i in range(1, len(shape.breaks) + 1):
                 names += [*(f"w{i}_{c}" for c in columns), f"d{i}", f"f{i}"]
         if shape.bottlenecks:
-            for c in self.frame.inputs:
-                names += [f"b_{c}", f"beta_{c}"]
+            names += [f"b_{c}" for c in self.frame.inputs]
+            names += ["beta"] if shape.tied else [f"beta_{c}" for c in self.frame.inputs]
+            if shape.bend:
+                names += [*(f"w0_{c}" for c in columns), "d0", "f0"]
         for side in self._sides():
             for h in self.frame.hyperparameters:
                 names += [f"{side}_{h}", *(f"{side}_{h}_{c}" for c in columns)]
@@ -93,11 +99,25 @@ class UnslForm(Form):
 
     @property
     def bounded(self) -> frozenset[str]:
-        numbers = range(1, len(self.shape.breaks) + 1)
+        numbers = range(0 if self.shape.bend else 1, len(self.shape.breaks) + 1)
         return frozenset(f"{what}{i}" for what in "df" for i in numbers)
 
     def _sides(self) -> tuple[str, ...]:
         return {"": (), "large": ("large",), "both": ("large", "small")}[self.shape.harms]
+
+    def _beta(self, p: Mapping[str, Value], column: str) -> Value:
+        return priors.falling(p["beta" if self.shape.tied else f"beta_{column}"])
+
+    def _bend(self, p: Mapping[str, Value]) -> list[Break]:
+        """The break of one input's bottleneck. Where it bends, the slope along its own input can only be lost, so
+        that repeated data wear out, and the other columns shift the place."""
+        own = self.shape.bend
+        direction = [
+            self._beta(p, c) * tape.sigmoid(p[f"w0_{c}"]) if c == own else priors.direction(p[f"w0_{c}"])
+            for c in self.columns
+        ]
+        place = priors.position(p["d0"], direction, [self.frame.half[c] for c in self.columns])
+        return [Break(direction=direction, place=place, width=priors.sharpness(p["f0"]), sign=-1)]
 
     def _slope(self, p: Mapping[str, Value], name: str, column: str) -> Value:
         """d ln y / d z of good learning: negative for what scales, of either sign for a hyperparameter."""
@@ -136,9 +156,10 @@ class UnslForm(Form):
                 )
             )
         if shape.bottlenecks:
-            components += [
-                priors.amplitude(p[f"b_{c}"], middle) - priors.falling(p[f"beta_{c}"]) * z[c] for c in self.frame.inputs
-            ]
+            for c in self.frame.inputs:
+                own = [-self._beta(p, c) if name == c else 0.0 for name in self.columns]
+                bend = self._bend(p) if c == shape.bend else []
+                components.append(log_k(columns, log_b=priors.amplitude(p[f"b_{c}"], middle), slopes=own, breaks=bend))
         for side in self._sides():
             for h in self.frame.hyperparameters:
                 log_b = priors.amplitude(p[f"{side}_{h}"], middle, below_middle=2.0)
@@ -171,6 +192,15 @@ class UnslForm(Form):
             out[name] = np.exp(log_b - sum(e * centre[c] for e, c in zip(exponents, columns, strict=True)))
             out.update({f"{letter}_{c}": float(e) for e, c in zip(exponents, columns, strict=True)})
 
+        def name_break(i: int, one: Break) -> None:
+            """In the paper's gauge, |w| = 1."""
+            direction = np.array([float(v) for v in one.direction])
+            size = float(np.linalg.norm(direction)) + 1e-300
+            out.update({f"w{i}_{c}": float(v) / size for c, v in zip(self.columns, direction, strict=True)})
+            out[f"d{i}"] = np.exp((float(one.place) + direction @ middles) / size)
+            out[f"f{i}"] = float(one.width) / size
+            out[f"c{i}"] = one.sign * size
+
         out = {"a0": np.exp(priors.below(p["a0"], self.frame.low))}
         if shape.ceiling:
             out["aM"] = np.exp(self._log_ceiling(p))
@@ -178,18 +208,12 @@ class UnslForm(Form):
             slopes = [self._slope(p, f"c_{c}", c) for c in self.columns]
             power("b", priors.amplitude(p["b"], middle), slopes, self.columns, "c")
             for i, sign in enumerate(shape.breaks, start=1):
-                one = self._break(p, i, sign)
-                direction = np.array([float(v) for v in one.direction])
-                size = float(np.linalg.norm(direction)) + 1e-300
-                out |= {f"w{i}_{c}": float(v) / size for c, v in zip(self.columns, direction, strict=True)}
-                out |= {
-                    f"d{i}": np.exp((float(one.place) + direction @ middles) / size),
-                    f"f{i}": float(one.width) / size,
-                    f"c{i}": sign * size,
-                }
+                name_break(i, self._break(p, i, sign))
         if shape.bottlenecks:
             for c in self.frame.inputs:
-                power(f"b_{c}", priors.amplitude(p[f"b_{c}"], middle), [-priors.falling(p[f"beta_{c}"])], [c], "beta")
+                power(f"b_{c}", priors.amplitude(p[f"b_{c}"], middle), [-self._beta(p, c)], [c], "beta")
+            if shape.bend:
+                name_break(0, self._bend(p)[0])
         for side in self._sides():
             for h in self.frame.hyperparameters:
                 log_b = priors.amplitude(p[f"{side}_{h}"], middle, below_middle=2.0)
