@@ -3,7 +3,7 @@
 Claim     A law fitted to small runs forecasts the loss of runs with up to four times the parameters, data and steps.
 Task      Parity of 2 of 64 bits, a tenth of the labels flipped: the best possible loss is 0.325 nats.
 Cost      About two minutes on two CPU cores (216 runs, trained as batches of equal shape).
-Expect    All losses start near ln 2 = 0.69. They fall towards 0.33 where data are plentiful, and turn up again where few
+Expect    All losses start near ln 2 = 0.69. They fall towards 0.33 where data are plentiful, and rise again where few
           examples are seen often. The unified law should have the lowest held-out error.
 Run       unsl run quickstart && unsl report quickstart
 """

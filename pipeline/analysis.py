@@ -65,7 +65,9 @@ def prepare(study: Study, points: Any) -> Prepared:
     if points.empty:
         raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.name}` makes them")
     if study.metric.name not in points:
-        raise PipelineError(f"study '{study.name}': its points have no '{study.metric.name}'; {suggest(study.metric.name, points)}")
+        raise PipelineError(
+            f"study '{study.name}': its points have no '{study.metric.name}'; {suggest(study.metric.name, points)}"
+        )
     grid = {cell.id for cell in study.cells}
     rows = points[points["cell"].isin(grid)].copy()
     rows["loss"] = study.metric.to_loss(rows[study.metric.name].to_numpy(float))
@@ -81,8 +83,8 @@ def prepare(study: Study, points: Any) -> Prepared:
     fitted, held_out = rows[~rows["held_out"]], rows[rows["held_out"]]
     if len(fitted) < FEWEST_FITTED:
         raise PipelineError(
-            f"study '{study.name}' has {len(fitted)} points to fit and {len(held_out)} held out: at least {FEWEST_FITTED} "
-            f"are needed. Let more cells finish, or change the split"
+            f"study '{study.name}' has {len(fitted)} points to fit and {len(held_out)} held out: at least "
+            f"{FEWEST_FITTED} are needed. Let more cells finish, or change the split"
         )
     return Prepared(
         study=study,

@@ -46,7 +46,7 @@ def load_checkpoint(folder: Folder) -> tuple[Checkpoint, list[Point]] | None:
             with np.load(io.BytesIO(folder.read(name)), allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files}
             header = json.loads(arrays.pop(HEADER).tobytes())
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             continue
         checkpoint = Checkpoint(step=header["step"], seconds=header["seconds"], arrays=arrays)
         return checkpoint, [Point(**point) for point in header["points"]]

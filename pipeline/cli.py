@@ -99,7 +99,9 @@ def status(options: argparse.Namespace) -> int:
     study, store = _study_and_store(options)
     records = store.records()
     if not records:
-        raise PipelineError(f"study '{study.name}' has no runs in {store.folder.path()}: `unsl run {study.name}` starts it")
+        raise PipelineError(
+            f"study '{study.name}' has no runs in {store.folder.path()}: `unsl run {study.name}` starts it"
+        )
     made = make_plan(study, store)
     failed = [record for record in records.values() if record.status == "failed"]
     holder = store.holder()
@@ -163,6 +165,7 @@ def _print_laws(analysis: Any, options: argparse.Namespace) -> None:
 
 def _study_and_store(options: argparse.Namespace) -> tuple[Study, Store]:
     study = load_study(options.study)
+    study.check()
     return study, Store(options.store, study.name)
 
 
@@ -174,8 +177,9 @@ def _refuse_changes(made: Plan, *, accepted: bool) -> None:
     changed = [one for one in made.cells if one.state is State.CHANGED]
     if changed and not accepted:
         raise PipelineError(
-            f"{len(changed)} cells of '{made.study.name}' changed since they were run, the first because {changed[0].reason}. "
-            "Undo the change, or run them as new with --accept-changes (what was measured before stays in the store)"
+            f"{len(changed)} cells of '{made.study.name}' changed since they were run, the first because "
+            f"{changed[0].reason}. Undo the change, or run them as new with "
+            "--accept-changes (what was measured before stays in the store)"
         )
 
 
@@ -210,14 +214,19 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--executor", choices=("ray", "inline"), default="ray", help="a Ray cluster, or this process")
     one.add_argument("--workers", type=_positive, metavar="N", help="jobs at once (default: every core or GPU)")
     one.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
-    one.add_argument("--wandb", choices=("auto", "online", "offline", "off"), default="auto", help="W&B (default: auto)")
+    one.add_argument(
+        "--wandb", choices=("auto", "online", "offline", "off"), default="auto", help="W&B (default: auto)"
+    )
     one.add_argument("--retry-failed", action="store_true", help="run cells again that failed")
     one.add_argument("--accept-changes", action="store_true", help="run changed cells as new ones")
 
     one = _verb(verbs, status, "what is done, running and failed", "unsl status quickstart --failed")
     one.add_argument("--failed", action="store_true", help="show the tracebacks of failed cells")
 
-    for verb, summary in ((fit, "fit the laws and score them on the held-out points"), (report, "fit, and write the report")):
+    for verb, summary in (
+        (fit, "fit the laws and score them on the held-out points"),
+        (report, "fit, and write the report"),
+    ):
         one = _verb(verbs, verb, summary, f"unsl {verb.__name__} quickstart --laws cf,unsl")
         one.add_argument("--laws", help="laws to fit, separated by commas (default: the study's)")
         one.add_argument("--seed", type=int, default=0, help="seed of the fits' random starts")
@@ -236,7 +245,9 @@ def _verb(verbs: Any, verb: Any, summary: str, example: str, *, json: bool = Tru
         help=f"folder or URL of all studies (default: $UNSL_STORE or {DEFAULT_STORE})",
     )
     if json:
-        parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="write JSON, to FILE or standard output")
+        parser.add_argument(
+            "--json", nargs="?", const="-", metavar="FILE", help="write JSON, to FILE or standard output"
+        )
     return parser
 
 

@@ -15,7 +15,7 @@ ASSUMED_OVERHEAD = 1e-4
 ASSUMED_THROUGHPUT = 1e10
 """FLOPs a second before anything is measured: one CPU core, small matrices."""
 LONGEST_JOB_SHARE = 1 / 4
-"""No job is predicted to take more than this share of a worker's part of the work, or the last ones leave workers idle."""
+"""The most of a worker's part of the work that one job is predicted to take: longer ones leave other workers idle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class Throughput:
 
 
 def gather(cells: Sequence[Cell], throughput: Throughput, *, cohort_size: int, workers: int) -> list[tuple[Cell, ...]]:
-    """Cells of equal cohort key in cohorts, longest predicted first, none so long that the other workers wait for it."""
+    """Cells of equal cohort key in cohorts, longest predicted first, none so long that other workers wait for it."""
     longest = sum(map(throughput.seconds, cells)) / max(workers, 1) * LONGEST_JOB_SHARE
     by_shape = defaultdict(list)
     for cell in cells:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipeline.cost import Throughput, gather
-from pipeline.events import Ended, Event, Failed, Failure, Job, Measured
+from pipeline.events import Event, Failed, Failure, Job, Measured
 from pipeline.executors import Executor, Report
 from pipeline.plan import PlannedCell
 from pipeline.store import Writer
@@ -95,7 +95,9 @@ class Driver:
             while self._running or (self._queue and not self._stopping):
                 self._fill()
                 reports = self.executor.poll(TICK_SECONDS)
-                events = [event for report in reports for event in report.events if not self._retries(event, report.job)]
+                events = [
+                    event for report in reports for event in report.events if not self._retries(event, report.job)
+                ]
                 for report in reports:
                     events += self._settle(report)
                 self._record(events, outcome)

@@ -57,7 +57,7 @@ class Folder:
         return self._located[0].cat_file(self.path(name))
 
     def with_open(self, name: str, reader: Callable[[BinaryIO], T]) -> T:
-        """What `reader` makes of the open file; only the parts that it asks for are fetched. Raises FileNotFoundError."""
+        """What `reader` makes of the open file; only what it asks for is fetched. Raises FileNotFoundError."""
         with self._located[0].open(self.path(name), "rb") as file:
             return reader(file)
 

@@ -49,7 +49,7 @@ class Lease:
                 )
             folder.remove(NAME)
             folder.create(NAME, lease._content())
-            # Two drivers may take a dead one's lease in the same moment: the later lease stays, and its driver alone goes on.
+            # Two drivers may take a dead one's lease in one moment: the later lease stays, its driver goes on.
             time.sleep(SETTLE_SECONDS)
             if not lease._is_ours():
                 raise PipelineError("another driver took this study over in this moment; `unsl status` shows it")
@@ -85,7 +85,7 @@ def read_holder(folder: Folder) -> dict | None:
 
 
 def is_alive(holder: dict) -> bool:
-    """Whether a lease is still meant: on this host its process must live, elsewhere it must have been renewed lately."""
+    """Whether a lease still holds: on this host its process must live, elsewhere it must have been renewed lately."""
     if holder["host"] == socket.gethostname():
         try:
             os.kill(holder["process"], 0)

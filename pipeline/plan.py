@@ -133,7 +133,7 @@ def _state(record: CellRecord | None, why_changed: str) -> tuple[State, str]:
 def _changes(study: Study, unknown: Sequence[Cell], left_behind: Sequence[CellRecord]) -> dict[str, str]:
     """For each new cell that replaces one left behind: what differs, as `learning_rate 0.0003 -> 0.001`.
 
-    A cell replaces another if they agree in everything but one field, the trainer's version, or the fields that the study
+    A cell replaces another if they agree in all but one field, the trainer's version, or the fields that the study
     fixes. A grown grid changes nothing: its old cells are not left behind.
     """
     if not unknown or not left_behind:

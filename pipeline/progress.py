@@ -27,6 +27,7 @@ class Progress:
     """Cells of the study that earlier runs finished."""
     began: float = field(default_factory=time.monotonic)
     running: set[str] = field(default_factory=set)
+    """Cells that have reached a point and not their end."""
     ended: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
     _steps: dict[str, int] = field(default_factory=dict)
@@ -39,7 +40,6 @@ class Progress:
         return cls(predicted={one.cell.id: one.predicted_seconds for one in planned}, already_done=already_done)
 
     def begin(self, cell: Cell, points: Sequence[Measured]) -> None:
-        self.running.add(cell.id)
         reached = max((event.point.step for event in points), default=0)
         self._shares[cell.id] = self._at_start[cell.id] = reached / cell.counts.steps
         self._steps[cell.id] = cell.counts.steps
@@ -47,6 +47,7 @@ class Progress:
     def tell(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, Measured):
+                self.running.add(event.cell)
                 self._shares[event.cell] = event.point.step / self._steps[event.cell]
                 self._seconds[event.cell] = event.point.seconds
                 continue
@@ -124,4 +125,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-

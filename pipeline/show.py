@@ -39,7 +39,9 @@ def plan(made: Plan, *, every: bool) -> None:
         print(f"... and {len(order) - len(shown)} more (--all shows them)")
     facts = made.to_json()
     states = ", ".join(f"{n} {state}" for state, n in facts["states"].items())
-    print(f"{len(made.cells)} cells: {states}" + (f"; {len(made.left_behind)} left the grid" if made.left_behind else ""))
+    print(
+        f"{len(made.cells)} cells: {states}" + (f"; {len(made.left_behind)} left the grid" if made.left_behind else "")
+    )
     print(
         f"to run: {facts['remaining_flops']:.2e} FLOPs, {clock(facts['remaining_seconds'])} on one worker "
         f"({facts['throughput']} throughput, {facts['remaining_seconds'] / 3600:.3g} worker-hours)"
@@ -51,7 +53,8 @@ def laws(analysis: Analysis) -> None:
     prepared = analysis.prepared
     excluded = ", ".join(f"{n} {rule}" for rule, n in prepared.excluded.items()) or "none"
     held_out = len(prepared.held_out) if prepared.held_out is not None else 0
-    print(f"{len(prepared.fitted)} points fitted, {held_out} held out ({prepared.study.split.held_out}); excluded: {excluded}")
+    print(f"{len(prepared.fitted)} points fitted, {held_out} held out ({prepared.study.split.held_out})")
+    print(f"excluded: {excluded}")
     _table(
         ["law", "fitted RMSLE", "held-out RMSLE", "seconds", "status", "structure"],
         [_law_row(row) for row in analysis.comparisons],

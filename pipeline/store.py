@@ -6,9 +6,9 @@
     STORE/STUDY/checkpoints/CELL/         state of unfinished cells (written by workers)
     STORE/STUDY/driver.json               who is writing
 
-The driver alone writes points and journal, always whole files. An event is in the journal before anyone else hears of it.
-When a cell ends, its points move into Parquet and its journal goes. Whatever the moment of a crash, a point is in one of
-the two or in both; a reader takes a finished cell from Parquet alone, so none is seen twice.
+The driver alone writes points and journal, always whole files. An event is in the journal before anyone else hears of
+it. When a cell ends, its points move into Parquet and its journal goes. Whatever the moment of a crash, a point is in
+one of the two or in both; a reader takes a finished cell from Parquet alone, so none is seen twice.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Store:
         return {cell: entry.summary() for cell, entry in open_cells.items()} | finished
 
     def table(self):
-        """Every point as a pandas DataFrame: `cell`, `status`, configuration, counts, and the measurement. May be empty."""
+        """Every point as a pandas DataFrame: cell, status, configuration, counts and measurement. May be empty."""
         import pandas
         import pyarrow
         import pyarrow.parquet
@@ -147,7 +147,9 @@ class Writer:
         self.store, self._lease = store, lease
         folder = store.folder
         self._open, self._finished = store._read()
-        self._chunks = {name: _cells_in(folder.read(f"journal/{name}")) for name in folder.names("journal", ending=".jsonl")}
+        self._chunks = {
+            name: _cells_in(folder.read(f"journal/{name}")) for name in folder.names("journal", ending=".jsonl")
+        }
         numbers = [int(name.split(".")[0]) for kind in ("journal", "points") for name in folder.names(kind)]
         self._next = max(numbers, default=0) + 1
         self._begun: list[dict[str, Any]] = []
@@ -165,16 +167,11 @@ class Writer:
             writer.commit()
             yield writer
             writer.commit()
-        except OSError as error:
-            raise PipelineError(
-                f"the store {store.folder.path()} cannot be written: {error}. What it holds is safe: "
-                "mend the cause (a full disk?) and run the study again"
-            ) from error
         finally:
             lease.release()
 
     def begin(self, cells: Iterable[Cell], *, device: str) -> None:
-        """Say that cells are being run on a device; it is written with the next `append`. Cells in the journal keep their points."""
+        """Say that cells are being run on a device; written with the next `append`. Known cells keep their points."""
         for cell in cells:
             if cell.id in self._open or cell.id in self._finished:
                 continue
@@ -196,9 +193,11 @@ class Writer:
         lines = self._begun + [to_json(event) for event in new]
         if lines:
             if self._lease.lost:
-                raise PipelineError("another driver has taken this study over: this one was silent for too long and stops")
+                raise PipelineError(
+                    "another driver has taken this study over: this one was silent for too long and stops"
+                )
             name = f"{self._take_number():08d}.jsonl"
-            self.store.folder.write(f"journal/{name}", "".join(json.dumps(line) + "\n" for line in lines).encode())
+            self._write(f"journal/{name}", "".join(json.dumps(line) + "\n" for line in lines).encode())
             self._chunks[name] = {_cell_of(line) for line in lines}
             self._begun = []
         return new
@@ -211,7 +210,7 @@ class Writer:
         """Move every ended cell from the journal to Parquet, in one file."""
         ended = {cell: entry for cell, entry in self._open.items() if isinstance(entry.last, Ended)}
         if ended:
-            self.store.folder.write(f"points/{self._take_number():08d}.parquet", _to_parquet(ended.values()))
+            self._write(f"points/{self._take_number():08d}.parquet", _to_parquet(ended.values()))
             self._finished |= {cell: entry.summary() for cell, entry in ended.items()}
             for cell in ended:
                 del self._open[cell]
@@ -220,6 +219,15 @@ class Writer:
         self.store.folder.remove(*(f"journal/{name}" for name in spent))
         for name in spent:
             del self._chunks[name]
+
+    def _write(self, name: str, data: bytes) -> None:
+        try:
+            self.store.folder.write(name, data)
+        except OSError as error:
+            raise PipelineError(
+                f"the store {self.store.folder.path()} cannot be written: {error}. What it holds is safe: "
+                "mend the cause and run the study again"
+            ) from error
 
     def _take_number(self) -> int:
         self._next += 1

@@ -43,6 +43,8 @@ class Axis:
         """One mapping of fields to literals for each value."""
         for value in self.values:
             values = value if len(self.fields) > 1 else (value,)
+            if not isinstance(values, tuple | list) or len(values) != len(self.fields):
+                raise PipelineError(f"axis '{self.name}': {value!r} must be {len(self.fields)} values")
             yield dict(zip(self.fields, values, strict=True))
 
 
@@ -107,6 +109,10 @@ class Study:
             raise PipelineError(f"study '{self.name}' names the same cell twice: an axis or the seeds repeat a value")
         self._check_columns(cells[0])
         return tuple(cells)
+
+    def check(self) -> None:
+        """Raise PipelineError where the study is not sound; the message names the mistake and its remedy."""
+        _ = self.cells
 
     def held_out_share(self, cell: Cell) -> float:
         """The share of a cell's points that the split holds out, from 0 (all fitted) to 1 (all held out)."""
@@ -226,7 +232,9 @@ def identity(trainer: str, version: int, config: Mapping[str, Literal]) -> str:
 
 def show_config(config: Mapping[str, Literal]) -> str:
     """`width 64, learning_rate 0.003`: how a configuration is written for a person."""
-    return ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in config.items())
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in config.items()
+    )
 
 
 def load_study(name: str) -> Study:

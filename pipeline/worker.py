@@ -43,7 +43,7 @@ def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
 
 
 def use_one_thread() -> None:
-    """One thread a cell: two threads on a busy core are far slower than one, and results do not depend on the core count."""
+    """One thread a cell: two on a busy core are far slower than one, and results do not depend on the core count."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     if torch := sys.modules.get("torch"):

@@ -73,7 +73,7 @@ class Point:
     flops: float
     """Training FLOPs spent so far."""
     seconds: float
-    """This cell's share of the training seconds so far, across interruptions: the shares of a cohort sum to its time."""
+    """This cell's share of the training seconds so far, interruptions included: a cohort's shares sum to its time."""
     inference_steps: int = 1
     """Inference budget of this measurement: samples or steps an answer."""
 
@@ -89,7 +89,7 @@ class End:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """The state of one cell after `step` optimiser steps: flat names to arrays, so that it can be read without unpickling."""
+    """The state of one cell after `step` optimiser steps, as plain arrays: nothing needs unpickling."""
 
     step: int
     seconds: float

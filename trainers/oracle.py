@@ -4,8 +4,8 @@ For rehearsal (does the split, the budget and the fit make sense before a GPU is
 
     loss = irreducible + [1/ceiling + 1/(A N^-.35 + B D^-.4 + S (step lr)^-.5 + H lr^1.5 N^.2)]^-1
 
-with N parameters, D unique examples and learning rate lr: too small a learning rate acts like too few steps, too large a
-one harms, and larger models more. Noise is log-normal: one draw a run (what a seed changes) and one a point.
+with N parameters, D unique examples and learning rate lr: too small a learning rate acts like too few steps, too large
+a one harms, and larger models more. Noise is log-normal: one draw a run (what a seed changes) and one a point.
 
 FLOPs follow the usual 6 N an example. Nothing is trained, so a run costs microseconds unless `step_seconds` slows it.
 """

@@ -1,15 +1,15 @@
-"""parity: multilayer perceptrons on (n, k) sparse parity, the smallest task with sharp transitions in its learning curve.
+"""parity: multilayer perceptrons on (n, k) sparse parity, the smallest task with a sharp transition.
 
-The label of n random bits is the parity of k of them, flipped with probability `label_noise`. Nothing is learned for long,
-then the loss falls: when depends on width, data, steps and learning rate together (Barak et al., arXiv 2207.08799, study
-the transition). Loss and error are measured on unseen examples and are exact expectations over the label noise, so the
-irreducible loss is the noise's entropy and the irreducible error its rate.
+The label of n random bits is the parity of k of them, flipped with probability `label_noise`. For long nothing is
+learned, then the loss falls: when depends on width, data, steps and learning rate together (Barak et al., arXiv
+2207.08799, study the transition). Loss and error are measured on unseen examples and are exact expectations over the
+label noise, so the irreducible loss is the noise's entropy and the irreducible error its rate.
 
 Cells of one shape train as one batched program: weights are stacked along a leading axis of models, every product is a
 batched matrix product and Adam runs on one flat tensor, with a learning rate a model.
 
-FLOPs are those of the matrix products, two for a multiply-add: 2 for the forward pass, 2 for the gradient of every weight
-and 2 for the gradient of every layer's input but the first's.
+FLOPs are those of the matrix products, two for a multiply-add: 2 for the forward pass, 2 for the gradient of every
+weight and 2 for the gradient of every layer's input but the first's.
 """
 
 from __future__ import annotations
@@ -249,7 +249,9 @@ class _Cohort:
         block, offset = divmod(self.step, BLOCK)
         if block != self.block:
             parts = [stream.batches(block * BLOCK, BLOCK) for stream in self.streams]
-            bits, labels = (torch.from_numpy(np.stack(part, axis=1)).to(self.device) for part in zip(*parts, strict=True))
+            bits, labels = (
+                torch.from_numpy(np.stack(part, axis=1)).to(self.device) for part in zip(*parts, strict=True)
+            )
             self.block, self.block_bits, self.block_labels = block, bits, labels.float()
         return self.block_bits[offset], self.block_labels[offset]
 
@@ -316,8 +318,8 @@ class _Examples:
         random = np.random.default_rng((seed, 1))
         packed = np.frombuffer(random.bytes(size * math.ceil(config.bits / 8)), np.uint8).reshape(size, -1)
         flips = np.random.default_rng((seed, 2)).random(size) < noise
-        odd = np.unpackbits(packed, axis=1, count=config.parity_bits).sum(1) + flips
-        return packed, (1 - 2 * (odd % 2)).astype(np.int8)
+        odd = (np.unpackbits(packed, axis=1, count=config.parity_bits).sum(1) + flips) % 2
+        return packed, 1 - 2 * odd.astype(np.int8)
 
 
 def _initial_weights(config: ParityConfig) -> np.ndarray:

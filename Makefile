@@ -1,0 +1,33 @@
+# make quickstart   install, then run, fit and report a real study on this machine
+# make test         install, then run every test
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: venv quickstart test lint bench clean
+
+venv: $(VENV)/installed
+
+# Reinstalled when the dependencies change; the packages themselves are installed in place and need no reinstall.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+quickstart: venv
+	$(BIN)/unsl run quickstart
+	$(BIN)/unsl report quickstart
+
+test: venv
+	$(BIN)/python -m pytest
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: venv
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) runs

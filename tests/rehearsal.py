@@ -1,0 +1,60 @@
+"""Small studies of the oracle, and a way to run them without the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pipeline import Axis, Metric, Split, Study
+from pipeline.driver import Driver, Outcome
+from pipeline.executors import Executor
+from pipeline.executors.inline import InlineExecutor
+from pipeline.plan import make_plan
+from pipeline.store import Store, Writer
+
+
+def make_study(**changes: Any) -> Study:
+    """Eight cells of the oracle, six points each."""
+    settings: dict[str, Any] = {
+        "name": "rehearsal",
+        "trainer": "oracle",
+        "fixed": {"steps": 512},
+        "axes": [Axis("parameters", (1_000, 4_000)), Axis("dataset_size", (2_000, 8_000))],
+        "seeds": (0, 1),
+        "inputs": ("parameters", "dataset_size", "step"),
+        "metric": Metric(name="loss"),
+        "split": Split(held_out="parameters > 2000"),
+        "laws": ("cf",),
+    }
+    return Study(**{**settings, **changes})
+
+
+def run_study(
+    study: Study,
+    store: Store,
+    executor: Executor | None = None,
+    *,
+    listeners: Sequence[Any] = (),
+    retry_failed: bool = False,
+    watch: Callable[[Driver], Any] | None = None,
+    checkpoint_seconds: float = 30.0,
+) -> Outcome:
+    """Run what is not done. `watch` is handed the driver before it starts."""
+    made = make_plan(study, store)
+    with Writer.open(store) as writer:
+        driver = Driver(
+            study=study,
+            writer=writer,
+            executor=executor or InlineExecutor(device="cpu"),
+            listeners=listeners,
+            checkpoint_seconds=checkpoint_seconds,
+        )
+        if watch:
+            watch(driver)
+        return driver.run(made.to_run(retry_failed=retry_failed), made.throughput)
+
+
+def sorted_points(store: Store, *, without: Sequence[str] = ("seconds",)):
+    """The table in a fixed order, without what differs between two equal runs."""
+    table = store.table()
+    return table.sort_values(["cell", "step", "inference_steps"], ignore_index=True).drop(columns=list(without))

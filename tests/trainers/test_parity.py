@@ -1,0 +1,104 @@
+"""What is particular to parity: exact counts, the task itself, and that it is learned."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainers import Point, load_trainer
+from trainers.data.order import EpochOrder
+from trainers.parity import ParityConfig, _Cohort, _Examples
+from trainers.schedule import log_spaced_steps
+
+PARITY = load_trainer("parity")
+
+
+class Quiet:
+    device = "cpu"
+
+    def load(self, cell):
+        return None
+
+    def checkpoint_due(self):
+        return False
+
+    def should_stop(self):
+        return False
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_counts_are_those_of_the_real_model(depth):
+    config = ParityConfig(bits=10, width=7, depth=depth, batch_size=5, steps=10)
+    cohort = _Cohort(PARITY, [config], [0], "cpu")
+    assert PARITY.count(config).parameters == cohort.weights.shape[1]
+    with FlopCounterMode(display=False) as counter:
+        cohort.update()
+    assert PARITY.count(config).flops_per_step == counter.get_total_flops()
+
+
+def test_labels_are_the_parity_of_the_first_bits():
+    config = ParityConfig(bits=9, parity_bits=3, dataset_size=500, batch_size=50)
+    bits, labels = _Examples(config).batches(0, 10)
+    assert (labels == 1 - 2 * (bits[..., :3].astype(int).sum(-1) % 2)).all()
+    assert 0.3 < bits.mean() < 0.7
+
+
+def test_label_noise_flips_its_share():
+    clean = ParityConfig(bits=16, dataset_size=20_000, batch_size=100, steps=200)
+    noisy = ParityConfig(bits=16, dataset_size=20_000, batch_size=100, steps=200, label_noise=0.2)
+    pairs = zip(_Examples(clean).batches(0, 200), _Examples(noisy).batches(0, 200), strict=True)
+    (bits, other_bits), (labels, other_labels) = pairs
+    assert (bits == other_bits).all()
+    assert np.mean(labels != other_labels) == pytest.approx(0.2, abs=0.01)
+
+
+def test_a_larger_set_begins_with_the_smaller():
+    small = _Examples(ParityConfig(dataset_size=64, batch_size=64, steps=10))
+    large = _Examples(ParityConfig(dataset_size=512, batch_size=64, steps=10))
+    assert (large._packed[:64] == small._packed).all()
+
+
+def test_training_and_test_examples_differ():
+    config = ParityConfig(bits=64, dataset_size=2_000, batch_size=100)
+    training = {bits.tobytes() for bits in _Examples(config).batches(0, 20)[0].reshape(-1, 64)}
+    assert not training & {bits.tobytes() for bits in _Examples.test_set(config)[0]}
+
+
+def test_parity_is_learned_and_noise_sets_the_floor():
+    config = ParityConfig(bits=16, parity_bits=2, label_noise=0.1, width=32, steps=2048, learning_rate=3e-3)
+    points = [event for event in PARITY.train([config], Quiet()) if isinstance(event, Point)]
+    entropy = -(0.1 * math.log(0.1) + 0.9 * math.log(0.9))
+    assert points[0].metrics["error"] > 0.4
+    assert points[-1].metrics["error"] == pytest.approx(0.1, abs=0.01)
+    assert entropy <= points[-1].metrics["loss"] < 1.15 * entropy
+
+
+def test_measuring_does_not_touch_training():
+    config = ParityConfig(bits=8, width=4, steps=50, batch_size=8, test_size=32)
+    measured, unmeasured = (_Cohort(PARITY, [config], [0], "cpu") for _ in range(2))
+    for _ in range(5):
+        measured.measure()
+        for cohort in (measured, unmeasured):
+            cohort.update()
+            cohort.step += 1
+    assert torch.equal(measured.weights, unmeasured.weights)
+
+
+@pytest.mark.parametrize("start, count", [(0, 10), (7, 3), (8, 25), (95, 1)])
+def test_any_stretch_of_the_order_can_be_asked_for(start, count):
+    whole = EpochOrder(seed=3, size=10).take(0, 100)
+    assert (EpochOrder(seed=3, size=10).take(start, count) == whole[start : start + count]).all()
+    assert sorted(whole[20:30]) == list(range(10))
+    assert (whole[:10] != whole[10:20]).any()
+
+
+@pytest.mark.parametrize("steps", [1, 16, 17, 100, 4096])
+def test_evaluation_steps_reach_the_end(steps):
+    grid = log_spaced_steps(steps, first=16, per_doubling=2)
+    assert grid[-1] == steps
+    assert list(grid) == sorted(set(grid))
+    assert set(log_spaced_steps(4096, first=16, per_doubling=2)) >= set(grid[:-1])
