@@ -1,0 +1,285 @@
+"""Cells as W&B should show them, and how far it is: what to send next, and what becomes of it when sending fails.
+
+Every cell's points are sent in their order, so that W&B always holds the first points of a cell and lacks only its last
+ones, never one from the middle. Offline, a cell is written in one go when it ends; online, it is shown live unless it
+is short. Whatever fails is tried again, and in the end left to `unsl sync`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.events import Ended, Event, Failed, Failure, Measured
+from pipeline.store import CellRecord, Store
+from pipeline.study import Cell
+from pipeline.tracking.sent import Sent
+from pipeline.tracking.wandb_runs import WandbRuns
+from trainers import Ending, Point, TrainerError
+
+OPEN_AFTER_SECONDS = 5.0
+"""Online, a cell is shown live once it has lived this long; shorter ones are sent in one go when they end."""
+MOST_OPEN = 32
+"""Runs that are live at once: two cohorts. Each costs wandb a connection; the other cells are sent when they end."""
+MOST_TRIES = 3
+"""An ended cell that could not be sent this often is left to `unsl sync`, which frees its points."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 300.0
+"""After a failure all sending pauses, twice as long each time: mostly W&B is down for all cells or for none."""
+
+
+@dataclass(kw_only=True)
+class _Mirror:
+    cell: Cell
+    points: list[Measured] = field(default_factory=list)
+    keys: set[tuple[int, int]] = field(default_factory=set)
+    last: Ended | Failed | None = None
+    run: Any = None
+    sent: int = 0
+    """How many of the points W&B has."""
+    row: tuple[int, int] = (-1, -1)
+    """The last row at W&B: its number there, and its step."""
+    not_before: float = field(default_factory=lambda: time.monotonic() + OPEN_AFTER_SECONDS)
+    tries: int = 0
+    complete: bool = False
+
+    @property
+    def status(self) -> str:
+        """In the store's words."""
+        if self.last is None:
+            return "started"
+        return "failed" if isinstance(self.last, Failed) else str(self.last.ending)
+
+    def add(self, event: Event) -> None:
+        if not isinstance(event, Measured):
+            self.last, self.not_before = event, 0.0
+        elif event.key in self.keys:
+            return
+        else:
+            self.keys.add(event.key)
+            self.points.append(event)
+        self.complete = False
+
+    def again(self) -> None:
+        """The cell is run once more: a failure is not its last word."""
+        if isinstance(self.last, Failed):
+            self.last, self.tries, self.complete = None, 0, False
+
+
+class Mirrors:
+    """All cells of one study. Not for several threads at once."""
+
+    def __init__(self, runs: WandbRuns):
+        self._runs = runs
+        self._mirrors: dict[str, _Mirror] = {}
+        self._due: dict[str, _Mirror] = {}
+        self._backlog: dict[str, Callable[[], _Mirror]] = {}
+        self._sent: Sent | None = None
+        self._pause_until = 0.0
+        self._settling = False
+        self._in_a_row = 0
+        self._given_up: set[str] = set()
+        self.complete: set[str] = set()
+        """Cells that W&B has up to their end, or as far as they came."""
+        self.points = 0
+        """Points sent; those of a run that was written again count again."""
+        self.failures: list[str] = []
+
+    def begin(self, cell: Cell, points: Sequence[Measured]) -> None:
+        mirror = self._mirrors.setdefault(cell.id, _Mirror(cell=cell))
+        mirror.again()
+        for event in points:
+            mirror.add(event)
+        self._due[cell.id] = mirror
+
+    def tell(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if mirror := self._mirrors.get(event.cell):
+                if isinstance(event, Measured):
+                    mirror.again()
+                mirror.add(event)
+                self._due[event.cell] = mirror
+
+    def catch_up(self, store: Store, skip: set[str], unfinished: bool) -> None:
+        """Put on the list what the store has and W&B lacks. Its points are taken from the store one cell at a time."""
+        sent = self._sent_list()
+        missing = [
+            record
+            for record in store.records().values()
+            if (record.finished or (unfinished and record.points)) and record.id not in skip
+            if not sent.has(self._runs.cell_id(record.id), points=record.points, status=record.status)
+        ]
+        if not missing:
+            return
+        cells = {cell.id: cell for cell in self._runs.study.cells}
+        table = store.table()
+        rows = table.groupby("cell").indices if len(table) else {}
+        for record in missing:
+            if cell := cells.get(record.id) or self._rebuilt(record):
+                part = table.iloc[rows.get(record.id, [])]
+                self._backlog[record.id] = lambda cell=cell, record=record, part=part: _mirror_of(cell, record, part)
+
+    def settle(self) -> None:
+        """No more events will come: cells that have not ended are sent as far as they are."""
+        self._settling, self._pause_until, self._in_a_row = True, 0.0, 0
+        for mirror in self._mirrors.values():
+            if not mirror.complete:
+                mirror.not_before = 0.0
+                self._due[mirror.cell.id] = mirror
+
+    def wait_seconds(self) -> float | None:
+        """How long there is nothing to do; None if until something is told."""
+        now = time.monotonic()
+        if self._backlog:
+            return max(0.0, self._pause_until - now)
+        if not self._due:
+            return None
+        return max(0.0, min(one.not_before for one in self._due.values()) - now, self._pause_until - now)
+
+    def advance(self) -> None:
+        """Bring one cell up to date: one at work if there is one, else one from the store."""
+        now = time.monotonic()
+        if now < self._pause_until:
+            return
+        mirror = next((one for one in self._due.values() if one.not_before <= now), None)
+        if mirror is None and self._backlog:
+            mirror = self._take_from_backlog()
+        if mirror is None:
+            return
+        self._due.pop(mirror.cell.id, None)
+        try:
+            self._send(mirror)
+            self._in_a_row = 0
+        except Exception as error:
+            self._note(error, mirror)
+
+    def left(self) -> set[str]:
+        """Cells that W&B lacks, or has not to their end."""
+        unsent = {cell for cell, mirror in list(self._mirrors.items()) if not mirror.complete}
+        return unsent | set(self._backlog) | self._given_up
+
+    def _take_from_backlog(self) -> _Mirror | None:
+        cell, make = next(iter(self._backlog.items()))
+        del self._backlog[cell]
+        try:
+            self._mirrors[cell] = make()
+        except Exception as error:
+            self.note_failure(error)
+            self._given_up.add(cell)
+        return self._mirrors.get(cell)
+
+    def _send(self, mirror: _Mirror) -> None:
+        ended = self._settling or mirror.last is not None
+        if mirror.run is None:
+            if not ended and not self._may_open(mirror):
+                return
+            self._open(mirror)
+        new = mirror.points[mirror.sent :]
+        mirror.row = self._runs.log(mirror.run, new, mirror.row)
+        mirror.sent += len(new)
+        self.points += len(new)
+        if ended:
+            self._close(mirror)
+
+    def _may_open(self, mirror: _Mirror) -> bool:
+        """Whether an unended cell is shown live now. If only later, it stays due."""
+        if not self._runs.online:
+            return False
+        now = time.monotonic()
+        live = sum(one.run is not None for one in self._mirrors.values())
+        if now < mirror.not_before or live >= MOST_OPEN:
+            mirror.not_before = max(mirror.not_before, now + 1.0)
+            self._due[mirror.cell.id] = mirror
+            return False
+        return True
+
+    def _open(self, mirror: _Mirror) -> None:
+        mirror.run = self._runs.open_cell(mirror.cell)
+        mirror.sent, mirror.row = 0, (-1, -1)
+        if self._runs.online and mirror.run.resumed:
+            there = mirror.run.starting_step
+            mirror.row = (there - 1, -1)
+            while mirror.sent < len(mirror.points) and mirror.points[mirror.sent].point.step < there:
+                mirror.sent += 1
+
+    def _close(self, mirror: _Mirror) -> None:
+        failed = mirror.last if isinstance(mirror.last, Failed) else None
+        run, mirror.run = mirror.run, None
+        self._runs.close_cell(
+            run,
+            mirror.points,
+            status=mirror.status,
+            failure=str(failed.failure) if failed else "",
+            message=failed.message if failed else "",
+        )
+        cell = mirror.cell.id
+        self._sent_list().add(self._runs.cell_id(cell), points=len(mirror.points), status=mirror.status)
+        mirror.complete = True
+        self.complete.add(cell)
+        self._given_up.discard(cell)
+        if isinstance(mirror.last, Ended):
+            del self._mirrors[cell]
+
+    def _note(self, error: Exception, mirror: _Mirror) -> None:
+        """Make a pause, and plan another try."""
+        self.note_failure(error)
+        self._in_a_row += 1
+        mirror.tries += 1
+        if mirror.run is not None:
+            with suppress(Exception):
+                mirror.run.finish(exit_code=1)
+        mirror.run = None
+        cell = mirror.cell.id
+        if self._settling and self._in_a_row >= MOST_TRIES:
+            self._given_up |= self.left()
+            self._mirrors, self._due, self._backlog = {}, {}, {}
+        elif mirror.tries >= MOST_TRIES and (self._settling or mirror.last is not None):
+            self._given_up.add(cell)
+            del self._mirrors[cell]
+        else:
+            self._due[cell] = mirror
+            if not self._settling:
+                pause = min(FIRST_PAUSE_SECONDS * 2 ** (self._in_a_row - 1), LONGEST_PAUSE_SECONDS)
+                self._pause_until = time.monotonic() + pause
+
+    def note_failure(self, error: Exception) -> None:
+        self.failures.append(f"{type(error).__name__}: {error}")
+
+    def _sent_list(self) -> Sent:
+        if self._sent is None:
+            self._sent = Sent(self._runs.folder, self._runs.destination)
+        return self._sent
+
+    def _rebuilt(self, record: CellRecord) -> Cell | None:
+        """A cell that is in the store and no longer in the study."""
+        trainer = self._runs.study.loaded_trainer
+        if (trainer.name, trainer.version) == (record.trainer, record.version):
+            with suppress(TrainerError):
+                return Cell.build(trainer, record.config)
+        return None
+
+
+def _mirror_of(cell: Cell, record: CellRecord, table: Any) -> _Mirror:
+    """A cell as the store has it; `table` holds its rows."""
+    mirror = _Mirror(cell=cell)
+    for event in sorted(_points_of(record, table), key=lambda event: event.key):
+        mirror.add(event)
+    if record.finished:
+        mirror.last = Ended(cell=record.id, step=record.step, ending=Ending(record.status))
+    elif record.status == "failed":
+        mirror.last = Failed(cell=record.id, failure=Failure(record.failure), message=record.message)
+    return mirror
+
+
+def _points_of(record: CellRecord, table: Any) -> Iterator[Measured]:
+    import pandas
+
+    measured = {"step": int, "inference_steps": int, "examples": int, "flops": float, "seconds": float}
+    described = {"cell", "status", "trainer", "version", *record.columns, *measured}
+    for row in table.to_dict("records"):
+        # What other cells measured and this one did not is no number here.
+        metrics = {name: row[name] for name in row.keys() - described if pandas.notna(row[name])}
+        facts = {name: kind(row[name]) for name, kind in measured.items()}
+        yield Measured(cell=record.id, point=Point(cell=0, metrics=metrics, **facts))

@@ -1,0 +1,274 @@
+"""Everything that touches wandb: where the key is, what a run looks like, and how to leave a wandb that hangs.
+
+wandb is imported by the first run that is opened, in the thread that opens it.
+"""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import math
+import netrc
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from pipeline.errors import PipelineError
+from pipeline.events import Measured
+from pipeline.study import Cell, Study, show_config
+
+HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
+"""W&B's own servers, as `wandb login` names them in the netrc file."""
+INIT_SECONDS = 30.0
+"""For W&B to answer when a run is opened: long for a healthy server, short enough to get back to the other cells."""
+STOPPED = 255
+"""Exit code that W&B shows as a run that was stopped by its user."""
+MOST_NAME, MOST_MESSAGE = 120, 1000
+"""Characters: W&B refuses names above 128, and nobody reads a summary above a screen."""
+
+
+def choose_mode(mode: str) -> str:
+    """`online`, `offline` or `off` for a mode that may be `auto`. Raises PipelineError for what cannot work."""
+    if mode not in ("auto", "online", "offline", "off"):
+        raise PipelineError(f"W&B mode {mode!r} must be auto, online, offline or off")
+    wish = os.environ.get("WANDB_MODE", "") if mode == "auto" else ""
+    if mode == "off" or wish == "disabled":
+        return "off"
+    if mode == "offline" or wish in ("offline", "dryrun"):
+        return "offline"
+    if _has_key():
+        return "online"
+    if mode == "online":
+        raise PipelineError("W&B has no key here: run `wandb login`, set WANDB_API_KEY, or choose W&B offline")
+    return "offline"
+
+
+class WandbRuns:
+    """The runs of one study at W&B: one a cell, and one for its fit."""
+
+    def __init__(self, study: Study, folder: str, *, online: bool):
+        self.study, self.online = study, online
+        folder = os.path.abspath(folder)
+        # wandb puts its files into a folder of this name whatever it is told: do not nest two of them.
+        self._root = os.path.dirname(folder) if os.path.basename(folder) == "wandb" else folder
+        self.folder = os.path.join(self._root, "wandb")
+        self.project = os.environ.get("WANDB_PROJECT") or "unsl"
+        self._varied = [name for axis in study.axes for name in axis.fields] + ["seed"]
+        self._earlier: dict[str, list[str]] = {}
+        """Folders with offline files of a run, by its identity; known once wandb is loaded."""
+        self._wandb: Any = None
+        self._settings: Any = None
+
+    @property
+    def destination(self) -> str:
+        where = f"{_base_url()}/{os.environ.get('WANDB_ENTITY', '')}" if self.online else "offline"
+        return f"{where}/{self.project}"
+
+    def cell_id(self, cell: str) -> str:
+        return f"{self.study.name}-{cell}"
+
+    def open_cell(self, cell: Cell) -> Any:
+        """The run of a cell: new, or resumed where W&B has it online."""
+        share = self.study.held_out_share(cell)
+        role = "fitted" if share == 0 else "held out" if share == 1 else "partly held out"
+        counts = {name: getattr(cell.counts, name) for name in ("flops_per_step", "flops", "bytes")}
+        return self._open(
+            id=self.cell_id(cell.id),
+            name=show_config({name: cell.config[name] for name in self._varied if name in cell.config}),
+            job_type=cell.trainer,
+            tags=[self.study.name, cell.trainer, role],
+            config={
+                **{"study": self.study.name, "cell": cell.id, "trainer": cell.trainer, "trainer_version": cell.version},
+                **counts,
+                **cell.columns,
+            },
+        )
+
+    def log(self, run: Any, points: Sequence[Measured], last_step: tuple[int, int]) -> tuple[int, int]:
+        """Send points in their order. `last_step` is (W&B's step, ours) of the last row; returns the new one.
+
+        A row of W&B is a step, and steps only grow. Points of one step, at several inference budgets, share its row. A
+        point that comes late gets the next row: its `step` tells where it belongs.
+        """
+        row_number, step = last_step
+        for event in points:
+            point = event.point
+            if point.step != step:
+                row_number, step = max(point.step, row_number + 1), point.step
+            run.log(_row(event), step=row_number)
+        return row_number, step
+
+    def close_cell(self, run: Any, points: Sequence[Measured], *, status: str, failure: str, message: str) -> None:
+        last: dict[str, float] = {}
+        for event in points:
+            last |= _row(event)
+        facts = {"status": status, "points": len(points)}
+        if failure:
+            facts |= {"failure": failure, "message": _without_passwords(message)[:MOST_MESSAGE]}
+        run.summary.update({**last, **facts})
+        run.finish(exit_code={"failed": 1, "started": STOPPED}.get(status, 0))
+
+    def send_fit(self, rows: Sequence[Mapping[str, Any]], report_path: str | None) -> None:
+        """The table of laws, and the report, as one run that each later fit of the study replaces."""
+        study = self.study
+        run = self._open(
+            id=f"{study.name}-fit",
+            name=f"{study.name} fit",
+            job_type="fit",
+            tags=[study.name, "fit"],
+            config={
+                **{"study": study.name, "trainer": study.trainer, "metric": study.metric.name},
+                **{"inputs": list(study.inputs), "hyperparameters": list(study.hyperparameters)},
+                **{"held_out": study.split.held_out, "laws": list(study.laws)},
+            },
+        )
+        rows = [{name: _plain(value) for name, value in row.items()} for row in rows]
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        table = self._wandb.Table(
+            columns=columns, data=[[row.get(name) for name in columns] for row in rows], allow_mixed_types=True
+        )
+        media = {"laws": table}
+        if report_path is not None:
+            media["report"] = self._wandb.Html(report_path, inject=False)
+        run.log(media)
+        run.summary.update(
+            {
+                f"{row.get('law', number)}/{name}": value
+                for number, row in enumerate(rows)
+                for name, value in row.items()
+                if name != "law" and value is not None
+            }
+        )
+        run.finish()
+
+    def end(self) -> None:
+        """Wait for wandb's helper process: a finished run's file is complete only a moment after `finish` returns."""
+        if self._wandb is None:
+            return
+        with contextlib.suppress(Exception):
+            if _setup().most_recent_active_run is None:  # Else someone else in this process still needs the helper.
+                self._wandb.teardown()
+
+    def leave(self) -> None:
+        """Let the process end although wandb hangs: its hook at exit would wait for its helper without limit.
+
+        There is no public call for this. Where wandb has moved these names, the process may end late, and no worse.
+        """
+        with contextlib.suppress(Exception):
+            connection = _setup()._connection
+            connection._cleanup()
+            connection._proc._process.kill()
+
+    def _open(self, *, id: str, name: str, job_type: str, tags: list[str], config: dict[str, Any]) -> Any:
+        wandb = self._load()
+        if not self.online:
+            self._remove_earlier(id)
+        run = wandb.init(
+            id=id,
+            name=name[:MOST_NAME],
+            project=self.project,
+            group=self.study.name,
+            job_type=job_type,
+            tags=[tag[:64] for tag in tags],
+            config=config,
+            dir=self._root,
+            mode="online" if self.online else "offline",
+            resume="allow",
+            reinit="create_new",
+            settings=self._settings,
+        )
+        if not self.online:
+            self._earlier.setdefault(id, []).append(os.path.dirname(run.dir))
+        return run
+
+    def _load(self) -> Any:
+        if self._wandb is None:
+            # Reports about wandb's own crashes would leave this machine, offline too.
+            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+            import wandb
+
+            os.makedirs(self.folder, exist_ok=True)
+            # Nothing about the machine, its user, the command line or the code is sent: only what a run is given here.
+            wish = {
+                **{"silent": True, "console": "off", "symlink": False, "use_dot_wandb": False},
+                **{"save_code": False, "disable_code": True, "disable_git": True, "label_disable": True},
+                **{"disable_job_creation": True, "x_save_requirements": False, "host": ""},
+                **{"x_disable_stats": True, "x_disable_meta": True, "x_disable_machine_info": True},
+                **{"init_timeout": INIT_SECONDS, "login_timeout": INIT_SECONDS},
+            }
+            known = wandb.Settings.model_fields  # Settings come and go with wandb's versions.
+            self._settings = wandb.Settings(**{name: value for name, value in wish.items() if name in known})
+            self._earlier = _offline_folders(self.folder)
+            self._wandb = wandb
+        return self._wandb
+
+    def _remove_earlier(self, id: str) -> None:
+        """Delete offline files of this run: all of it is written again, so that sending them doubles nothing."""
+        for path in self._earlier.pop(id, []):
+            shutil.rmtree(path)
+
+
+def _setup() -> Any:
+    """wandb's own state in this process. Not imported, as that would wait for a thread that hangs in an import."""
+    return sys.modules["wandb.sdk.wandb_setup"]._singleton
+
+
+def _offline_folders(folder: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in os.listdir(folder):
+        if match := re.fullmatch(r"offline-run-\d{8}_\d{6}-(.+)", name):
+            path = os.path.join(folder, name)
+            # wandb may have added a number to the folder's name; it never does to the file's.
+            files = [file for file in os.listdir(path) if re.fullmatch(r"run-.+\.wandb", file)]
+            found.setdefault(files[0][4:-6] if files else match[1], []).append(path)
+    return found
+
+
+def _row(event: Measured) -> dict[str, float]:
+    point = event.point
+    suffix = "" if point.inference_steps == 1 else f"@k{point.inference_steps}"
+    row = {f"{name}{suffix}": value for name, value in point.metrics.items()}
+    row |= {"step": point.step, "examples": point.examples, "flops": point.flops, "seconds": point.seconds}
+    return {name: value for name, value in row.items() if math.isfinite(value)}
+
+
+def _plain(value: Any) -> Any:
+    """A value of a table as W&B takes it: None for what is not finite, text for what is no number."""
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int) else str(value)
+
+
+def _without_passwords(text: str) -> str:
+    return re.sub(r"://[^/\s@]+@", "://***@", text)
+
+
+def _base_url() -> str:
+    """The server that wandb would talk to, or nothing where that is its default."""
+    if url := os.environ.get("WANDB_BASE_URL"):
+        return url
+    folder = os.environ.get("WANDB_CONFIG_DIR") or os.path.expanduser("~/.config/wandb")
+    settings = configparser.ConfigParser(interpolation=None)
+    with contextlib.suppress(configparser.Error, OSError):
+        settings.read(os.path.join(folder, "settings"))
+    return settings.get("default", "base_url", fallback="")
+
+
+def _has_key() -> bool:
+    """Whether wandb would find credentials. Asked without importing it; the key itself goes nowhere."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    hosts = (urlsplit(url).netloc,) if (url := _base_url()) else HOSTS
+    paths = [os.environ["NETRC"]] if "NETRC" in os.environ else ["~/.netrc", "~/_netrc"]
+    for path in paths:
+        with contextlib.suppress(OSError, netrc.NetrcParseError):
+            entries = netrc.netrc(os.path.expanduser(path))
+            if any(entries.hosts.get(host) for host in hosts):
+                return True
+    return False
