@@ -49,8 +49,7 @@ def cast(frame: Frame, parts: Sequence[str], *, law: str) -> dict[str, str]:
     if missing:
         raise FittingError(
             f"{law} reads {_and(parts)}, and no input that varies can be {_and(missing)}; the table has "
-            f"{_and(frame.inputs)}. Add such a column and call it, for example, {ALIASES[missing[0]][0]!r} or "
-            f"{ALIASES[missing[0]][1]!r}"
+            f"{_and(frame.inputs)}. Add the column, and call it {missing[0]!r} or {ALIASES[missing[0]][1]!r}"
         )
     return {part: chosen[part] for part in parts}
 

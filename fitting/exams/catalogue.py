@@ -1,0 +1,449 @@
+"""The exams, fixed before any law was scored on a held-out row.
+
+Splits are the authors' own where they published one, else the rule that a user would set: fit what is small, predict
+what is large. Halves alternate along each list, within a domain, so that every source with several exams is in both.
+Exams of one source share runs (the same models on other test sets, the same curves with other shots), so they are not
+independent.
+
+Several inputs: 19 of language, 18 of vision, 3 others. One input: 136 curves. Ceilings are given where the metric fixes
+them: 1 - 1/classes for an error, the logarithm of the vocabulary for a loss whose tokeniser is known, 1 for what was
+scaled to [0, 1]; elsewhere they are fitted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from ..errors import FittingError
+from ..metric import Metric
+from .definition import HALVES, Exam, Source
+
+_CHINCHILLA = Source(
+    folder="chinchilla-epoch",
+    title="Chinchilla's points, recovered from its figure",
+    url="https://github.com/epoch-research/analyzing-chinchilla",
+    paper="2404.10102",
+)
+_DATABLATIONS = Source(
+    folder="datablations",
+    title="Data-constrained language models",
+    url="https://github.com/huggingface/datablations",
+    paper="2305.16264",
+)
+_STEPLAW = Source(
+    folder="steplaw-dense",
+    title="Step Law: learning rate x batch size",
+    url="https://github.com/step-law/steplaw",
+    paper="2503.04715",
+)
+_OPENLM = Source(
+    folder="openlm-overtrain",
+    title="OpenLM over-training testbed",
+    url="https://github.com/mlfoundations/scaling",
+    paper="2403.08540",
+)
+_VOCABULARY = Source(
+    folder="vocab-scaling",
+    title="Scaling with vocabulary",
+    url="https://github.com/sail-sg/scaling-with-vocab",
+    paper="2407.13623",
+)
+_MISFITTING = Source(
+    folder="misfitting",
+    title="(Mis)Fitting survey runs",
+    url="https://github.com/hadasah/scaling_laws",
+    paper="2502.18969",
+)
+_ISOFLOPS = Source(
+    folder="isoflops-compiled",
+    title="IsoFLOP points in one format",
+    url="https://github.com/Open-Athena/scaling-law-analysis",
+)
+_PORIAN = Source(
+    folder="porian-isoflop",
+    title="Resolving discrepancies in compute-optimal scaling",
+    url="https://github.com/formll/resolving-scaling-law-discrepancies",
+    paper="2406.19146",
+)
+_FINETUNE = Source(
+    folder="rectified-sft",
+    title="Fine-tuning loss by set size",
+    url="https://github.com/linhaowei1/Fine-tuning-Scaling-Law",
+    paper="2402.02314",
+)
+_CONTEXT = Source(
+    folder="llama2-context",
+    title="Llama-2 loss by context length",
+    url="https://github.com/MilesCranmer/pysr_scaling_laws",
+    paper="2309.16039",
+)
+_OPENCLIP = Source(
+    folder="openclip-laion",
+    title="CLIP on LAION",
+    url="https://github.com/LAION-AI/scaling-laws-openclip",
+    paper="2212.07143",
+)
+_VALUE_RL = Source(
+    folder="value-rl-utd",
+    title="Value-based reinforcement learning: updates x critic size",
+    url="https://github.com/prestonfu/model_scaling",
+    paper="2508.14881",
+)
+_SUPERCOLLAPSE = Source(
+    folder="supercollapse-mlp",
+    title="MLP regression: width x steps",
+    url="https://github.com/shikaiqiu/supercollapse",
+)
+_REVISITING = Source(
+    folder="revisiting-nsl",
+    title="Revisiting neural scaling laws",
+    url="https://github.com/google-research/google-research/tree/master/revisiting_neural_scaling_laws",
+    paper="2209.06640",
+)
+_BNSL = Source(
+    folder="bnsl-4digit-addition",
+    title="Four-digit addition",
+    url="https://github.com/ethancaballero/broken_neural_scaling_laws",
+    paper="2210.14891",
+)
+_DOUBLE_DESCENT = Source(
+    folder="double-descent-curves",
+    title="Deep double descent",
+    url="https://github.com/DongWooLee-Eli/nslpfn",
+    paper="1912.02292",
+)
+_EPOCHWISE = Source(
+    folder="epochwise-double-descent",
+    title="Epoch-wise double descent",
+    url="https://github.com/MLI-lab/early_stopping_double_descent",
+    paper="2007.10099",
+)
+_NANO = Source(folder="nano-width", title="nanoGPT widths", url="https://github.com/DongWooLee-Eli/nslpfn")
+
+_GPT2_VOCABULARY, _NEOX_VOCABULARY = math.log(50257), math.log(50432)
+
+
+def _error(name: str, classes: int) -> Metric:
+    return Metric(name=name, ceiling=1.0 - 1.0 / classes)
+
+
+def _language() -> Iterator[Exam]:
+    def exam(name: str, source: Source, file: str, column: str, held_out: str, **more: object) -> Exam:
+        more = {"inputs": {"N": "N", "D": "D"}, "metric": Metric(name="loss")} | more
+        return Exam(name=name, domain="language", source=source, file=file, column=column, held_out=held_out, **more)
+
+    yield exam("chinchilla", _CHINCHILLA, "chinchilla.csv", "loss", "C >= 1e21")
+    for runs, rows in (("182", "in_authors_fit == 1"), ("all", "")):
+        for what, held_out in (("size", "N >= 2.8e9"), ("unique", "unique_tokens >= 1e10")):
+            yield exam(
+                f"datablations-{runs}-by-{what}",
+                _DATABLATIONS,
+                "datablations.csv",
+                "val_loss",
+                held_out,
+                rows=rows,
+                inputs={"N": "N", "tokens": "tokens", "unique_tokens": "unique_tokens"},
+                metric=Metric(name="validation loss", ceiling=_GPT2_VOCABULARY),
+            )
+    for what, rows, held_out in (("size", "", "N >= 1e9"), ("tokens", "N < 1e9", "D >= 5e10")):
+        yield exam(
+            f"steplaw-by-{what}",
+            _STEPLAW,
+            "steplaw_dense.csv",
+            "smooth_loss",
+            held_out,
+            rows=rows,
+            hyperparameters={"lr": "lr", "batch": "batch_seqs"},
+        )
+    for short, train_set in (("c4", "c4_original"), ("rpj", "rpj"), ("rw", "rw_original")):
+        yield exam(
+            f"openlm-{short}",
+            _OPENLM,
+            "openlm.csv",
+            "val_c4_val",
+            "N >= 4e8",
+            rows=f"train_set == '{train_set}'",
+            metric=Metric(name="C4 loss", ceiling=_NEOX_VOCABULARY),
+        )
+    # The loss is relative to that of a unigram model and so negative; its logarithm needs a floor below every value.
+    yield exam(
+        "vocabulary",
+        _VOCABULARY,
+        "vocab.csv",
+        "unigram_normalized_loss",
+        "N_nonvocab > 1e9",
+        inputs={"N": "N_nonvocab", "D": "train_characters"},
+        hyperparameters={"vocabulary": "vocab_size"},
+        metric=Metric(name="loss below unigram + 6", floor=-6.0),
+    )
+    yield exam(
+        "misfitting",
+        _MISFITTING,
+        "final_ckpt.csv",
+        "c4_eval_loss",
+        "N >= 4.5e8",
+        hyperparameters={"lr": "peak_lr"},
+    )
+    for name, experiment, held_out in (
+        ("llama3-isoflop", "llama_3__raw_loss", "C >= 2e21"),
+        ("fineweb-isoflop", "misfitting__fineweb_c4__transformer", "C >= 5e18"),
+    ):
+        yield exam(name, _ISOFLOPS, "isoflops.csv", "loss", held_out, rows=f"experiment == '{experiment}'")
+    for name, rows in (
+        ("porian-rw-base", "dataset == 'rw' and hparams == 'base' and warmup == 'long' and decay == 'kaplan'"),
+        ("porian-rw-tuned", "dataset == 'rw' and hparams == 'tuned' and warmup == 'short'"),
+        ("porian-owt2-tuned", "dataset == 'owt2' and hparams == 'tuned' and warmup == 'short'"),
+    ):
+        yield exam(
+            name,
+            _PORIAN,
+            "isoflop_points.csv",
+            "loss",
+            "flops > 1.7e18",
+            rows=rows + " and param_count == 'standard'",
+        )
+    yield exam(
+        "finetune-gpt2-wmt19",
+        _FINETUNE,
+        "sft.csv",
+        "test_loss",
+        "examples >= 2e5",
+        rows="task == 'wmt19' and family == 'GPT2' and finetune_examples > 0",
+        inputs={"N": "N", "examples": "finetune_examples"},
+    )
+    yield exam(
+        "llama2-context",
+        _CONTEXT,
+        "llama2_context.csv",
+        "loss",
+        "N > 50",
+        inputs={"N": "params_billion", "context": "context_length"},
+    )
+
+
+# Parameters of the image models; tasks are few-shot error by examples seen. "c" is taken to be CIFAR-100.
+_IMAGE_MODELS = {
+    "ViT": {"ViT/S/16": 32e6, "ViT/B/16": 110e6},
+    "BiT": {"BiT/50/1": 61e6, "BiT/101/3": 494e6},
+    "MiX": {"MiX/B/16": 73e6, "MiX/L/16": 226e6},
+}
+_IMAGE_SETS = {"bird": ("birds", 200), "c": ("cifar100", 100), "cal": ("caltech101", 101), "inet": ("imagenet", 1000)}
+
+
+def _vision() -> Iterator[Exam]:
+    for task, classes in (
+        ("imagenet1k", 1000),
+        ("cars", 196),
+        ("vtab/cifar100", 100),
+        ("objectnet", 113),
+        ("imagenet-r", 200),
+        ("fgvc_aircraft", 100),
+    ):
+        yield Exam(
+            name=f"openclip-{task.split('/')[-1]}",
+            domain="vision",
+            source=_OPENCLIP,
+            file="zeroshot.csv",
+            column="acc1",
+            inputs={"N": "mparams", "samples": "samples_seen"},
+            levels={"pool": ("upstream_dataset", {"LAION-80M": 80e6, "LAION-400M": 407e6, "LAION-2B": 2.0e9})},
+            rows=f"downstream_dataset == '{task}' and upstream_dataset != 'CLIP-WIT'",
+            held_out="mparams > 300 and samples_seen > 1e10",
+            metric=Metric(name="zero-shot error", direction="higher", best=1.0, ceiling=1.0 - 1.0 / classes),
+        )
+    for prefix, (words, classes) in _IMAGE_SETS.items():
+        for family, models in _IMAGE_MODELS.items():
+            yield Exam(
+                name=f"{words}-10shot-{family.lower()}",
+                domain="vision",
+                source=_REVISITING,
+                file="benchmark.vision.csv",
+                column="Loss",
+                inputs={"examples": "Seen Examples"},
+                levels={"N": ("Model", models)},
+                rows=f"Task == '{prefix}_10' and (" + " or ".join(f"Model == '{m}'" for m in models) + ")",
+                held_out="Training == 0",
+                metric=_error("few-shot error", classes),
+            )
+
+
+def _other() -> Iterator[Exam]:
+    for short, suite in (("medium", "dmc_medium"), ("dog-humanoid", "dmc_dog_humanoid")):
+        yield Exam(
+            name=f"value-rl-{short}",
+            domain="other",
+            source=_VALUE_RL,
+            file="time_to_threshold.csv",
+            column="env_steps_to_threshold",
+            inputs={"updates": "utd", "N": "critic_params"},
+            rows=f"suite == '{suite}'",
+            held_out="critic_params > 2e7",
+            metric=Metric(name="environment steps to threshold", ceiling=math.inf),
+        )
+    yield Exam(
+        name="mlp-width-steps",
+        domain="other",
+        source=_SUPERCOLLAPSE,
+        file="mlp_curves.csv",
+        column="test_loss",
+        inputs={"N": "num_params", "steps": "step"},
+        rows="group == 'const' and step > 0",
+        held_out="width > 1500",
+        metric=Metric(name="test loss"),
+    )
+
+
+def _curves() -> Iterator[Exam]:
+    def curve(
+        name: str, domain: str, source: Source, file: str, column: str, x: dict, rows: str, **more: object
+    ) -> Exam:
+        more = {"held_out": "Training == 0", "metric": Metric()} | more
+        return Exam(name=name, domain=domain, source=source, file=file, column=column, inputs=x, rows=rows, **more)
+
+    seen = {"examples": "Seen Examples"}
+    for prefix, (words, classes) in _IMAGE_SETS.items():
+        for shots in (5, 10, 25):
+            for model in (m for models in _IMAGE_MODELS.values() for m in models):
+                yield curve(
+                    f"curve-{words}-{shots}shot-{_slug(model)}",
+                    "vision",
+                    _REVISITING,
+                    "benchmark.vision.csv",
+                    "Loss",
+                    seen,
+                    f"Task == '{prefix}_{shots}' and Model == '{model}'",
+                    metric=_error("few-shot error", classes),
+                )
+    for model in ("6 Enc, 6 Dec", "28 Enc, 6 Dec", "6 Enc, 28 Dec", "Dec-only", "TEnc-LSTM"):
+        rows = f"Domain == 'NMT' and Model == '{model}'"
+        yield curve(f"curve-nmt-{_slug(model)}", "language", _REVISITING, "benchmark.lang.csv", "Loss", seen, rows)
+    for model in ("1.68e+07", "1.34e+08", "2.62e+08", "4.53e+08", "1.07e+09"):
+        rows = f"Domain == 'LM' and Model == '{model}'"
+        yield curve(
+            f"curve-lm-{_slug(model)}",
+            "language",
+            _REVISITING,
+            "benchmark.lang.csv",
+            "Loss",
+            seen,
+            rows,
+            metric=Metric(name="scaled loss", ceiling=1.0),
+        )
+    for task in ("date", "ling", "mult", "qa", "unit"):
+        for shots in (1, 2):
+            yield curve(
+                f"curve-bigbench-{task}-{shots}shot",
+                "language",
+                _REVISITING,
+                "benchmark.lang.csv",
+                "Loss",
+                seen,
+                f"Domain == 'BB' and Task == \"('{task}', '{shots}-shot')\"",
+                metric=Metric(name="1 - score", ceiling=1.0),
+            )
+    yield curve(
+        "curve-addition",
+        "other",
+        _BNSL,
+        "addition.csv",
+        "test_cross_entropy",
+        {"examples": "train_dataset_size"},
+        "",
+        held_out="training == 0",
+    )
+    for name, domain, classes in (
+        ("cifar10-mcnn-noaug-sgd", "vision", 10),
+        ("cifar10-mcnn-p10-sgd", "vision", 10),
+        ("cifar10-mcnn-p20-sgd", "vision", 10),
+        ("cifar10-mcnn-p20-sgd-rep2", "vision", 10),
+        ("cifar10-mcnn-p20-sgd-rep3", "vision", 10),
+        ("cifar10-mcnn-p20-sgd-rep4", "vision", 10),
+        ("cifar10-mcnn-p20-sgd-rep5", "vision", 10),
+        ("cifar10-resnet18k-50k-adam", "vision", 10),
+        ("cifar100-resnet18k-50k-adam", "vision", 100),
+        ("pct-cifar100-mcnn-p0-sgd-noaug-reps", "vision", 100),
+        ("dd-translation-model-french", "language", 0),
+        ("dd-translation-samples-aug26-small", "language", 0),
+        ("dd-translation-samples-aug27-size80", "language", 0),
+        ("df18k", "language", 0),
+        ("df4k", "language", 0),
+        ("nlp-model-dd", "language", 0),
+    ):
+        yield curve(
+            f"curve-descent-{name}",
+            domain,
+            _DOUBLE_DESCENT,
+            "curves.csv",
+            "y",
+            {"x": "x"},
+            f"curve == '{name}'",
+            held_out="training == 0",
+            metric=_error("test error", classes) if classes else Metric(name="test loss"),
+        )
+    for run in ("base_lr0.1", "ff_large_lr", "ff_small_lr"):
+        yield curve(
+            f"curve-epochs-{run}",
+            "vision",
+            _EPOCHWISE,
+            "mcnn_cifar10.csv",
+            "test_error",
+            {"epoch": "epoch"},
+            f"run == '{run}' and epoch > 0",
+            held_out="epoch > 1000",
+            metric=_error("test error", 10),
+        )
+    for which in ("final", "min"):
+        for setting in range(12):
+            yield curve(
+                f"curve-nanogpt-{which}-{setting}",
+                "language",
+                _NANO,
+                "nano.csv",
+                "val_loss",
+                {"width": "n_embd"},
+                f"metric == '{which}_val_loss' and hyper_id == {setting}",
+                held_out="training == 0",
+                metric=Metric(name="validation loss"),
+            )
+
+
+def _slug(text: str) -> str:
+    return "-".join("".join(c if c.isalnum() or c in ".+" else " " for c in text.lower()).split())
+
+
+def _halved(exams: Iterable[Exam]) -> tuple[Exam, ...]:
+    """Alternate between the halves, counting each domain and kind by itself."""
+    counts: dict[tuple[str, str], int] = {}
+    out = []
+    for exam in exams:
+        key = (exam.domain, exam.kind)
+        out.append(replace(exam, half=HALVES[counts.get(key, 0) % 2]))
+        counts[key] = counts.get(key, 0) + 1
+    return tuple(out)
+
+
+EXAMS: tuple[Exam, ...] = _halved([*_language(), *_vision(), *_other(), *_curves()])
+
+
+def choose(only: Iterable[str] = (), half: str | None = None, kind: str | None = None) -> tuple[Exam, ...]:
+    """Exams whose name contains one of `only` (all if empty), of one half and of one kind. Raises FittingError if none
+    is."""
+    if half is not None and half not in HALVES:
+        raise FittingError(f"unknown half {half!r}; it is one of: {', '.join(HALVES)}")
+    parts = tuple(only)
+    unknown = [part for part in parts if not any(part in exam.name for exam in EXAMS)]
+    chosen = tuple(
+        exam
+        for exam in EXAMS
+        if (not parts or any(part in exam.name for part in parts))
+        and half in (None, exam.half)
+        and kind in (None, exam.kind)
+    )
+    if unknown or not chosen:
+        raise FittingError(
+            f"no exam is called {', '.join(unknown) or ', '.join(parts) or half}; some names are: "
+            f"{', '.join(exam.name for exam in EXAMS[:: max(1, len(EXAMS) // 12)])}"
+        )
+    return chosen
