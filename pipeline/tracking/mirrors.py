@@ -231,6 +231,7 @@ class Mirrors:
             with suppress(Exception):
                 mirror.run.finish(exit_code=1)
         mirror.run = None
+        self._runs.recover()
         cell = mirror.cell.id
         if self._settling and self._in_a_row >= MOST_TRIES:
             self._given_up |= self.left()

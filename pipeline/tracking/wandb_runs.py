@@ -153,6 +153,12 @@ class WandbRuns:
             if _setup().most_recent_active_run is None:  # Else someone else in this process still needs the helper.
                 self._wandb.teardown()
 
+    def recover(self) -> None:
+        """After a failure: where wandb's helper process has died, let the next run start another. wandb does not."""
+        with contextlib.suppress(Exception):
+            if _setup()._connection._proc._process.poll() is not None:
+                self._wandb.teardown()
+
     def leave(self) -> None:
         """Let the process end although wandb hangs: its hook at exit would wait for its helper without limit.
 
@@ -202,6 +208,7 @@ class WandbRuns:
             }
             known = wandb.Settings.model_fields  # Settings come and go with wandb's versions.
             self._settings = wandb.Settings(**{name: value for name, value in wish.items() if name in known})
+            wandb.setup(wandb.Settings(silent=True))  # What wandb says outside of runs, such as at login.
             self._earlier = _offline_folders(self.folder)
             self._wandb = wandb
         return self._wandb

@@ -76,6 +76,13 @@ def run_id(cell) -> str:
     return f"{STUDY.name}-{cell.id}"
 
 
+def wait_for(condition, seconds: float = 20.0) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
 def test_offline_files_hold_the_points_once_and_in_order(folder):
     tracker = make_tracker("auto", study=STUDY, folder=folder)
     points = {cell.id: [measured(cell, step) for step in (1, 2, 4, 8, 512)] for cell in CELLS}
@@ -157,7 +164,7 @@ def test_a_failed_cell_that_is_tried_again_is_one_run(folder):
     tracker = make_tracker("offline", study=STUDY, folder=folder)
     tracker.begin(cell, [])
     tracker.tell([*points[:2], failed(cell)])
-    time.sleep(1.5)  # Long enough for the failure to be written.
+    wait_for(lambda: tracker._mirrors.complete)  # The failure is written.
     tracker.begin(cell, points[:2])
     tracker.tell([*points[2:], ended(cell)])
     tracker.close(LONG)
@@ -329,6 +336,22 @@ def test_a_passing_failure_is_made_good(folder, monkeypatch):
     assert read_offline_points(folder)[run_id(CELLS[0])] == rows(measured(CELLS[0], 1), measured(CELLS[0], 2))
 
 
+def test_a_helper_that_dies_is_replaced(folder, monkeypatch):
+    """wandb does its work in a process of its own."""
+    monkeypatch.setattr(mirrors, "FIRST_PAUSE_SECONDS", 0.1)
+    tracker = make_tracker("offline", study=STUDY, folder=folder)
+    tracker.begin(CELLS[0], [measured(CELLS[0], 1), measured(CELLS[0], 2)])
+    tracker.tell([ended(CELLS[0])])
+    wait_for(lambda: tracker._mirrors.complete)
+    helper = sys.modules["wandb.sdk.wandb_setup"]._singleton._connection._proc._process
+    helper.kill()
+    helper.wait()
+    everything_told(tracker)
+    outcome = tracker.close(LONG)
+    assert (outcome.runs, outcome.runs_left) == (len(CELLS), 0) and outcome.failures > 0
+    assert len(read_offline_points(folder)) == len(CELLS)
+
+
 def test_a_wandb_that_hangs_neither_blocks_nor_delays(folder, monkeypatch):
     import wandb
 
@@ -412,7 +435,7 @@ def test_online_a_resumed_run_gets_what_it_lacks(folder, server):
 
 
 def test_online_cells_are_live_once_they_last_and_not_too_many(folder, server, monkeypatch):
-    monkeypatch.setattr(mirrors, "OPEN_AFTER_SECONDS", 0.3)
+    monkeypatch.setattr(mirrors, "OPEN_AFTER_SECONDS", 1.0)
     monkeypatch.setattr(mirrors, "MOST_OPEN", 3)
     tracker = make_tracker("online", study=STUDY, folder=folder)
     tracker.begin(CELLS[0], [])
@@ -420,13 +443,11 @@ def test_online_cells_are_live_once_they_last_and_not_too_many(folder, server, m
     for cell in CELLS[1:]:
         tracker.begin(cell, [])
         tracker.tell([measured(cell, 1)])
-    time.sleep(0.1)
-    assert set(server.server) == {run_id(CELLS[0])} and not server.live
-    time.sleep(0.6)
-    assert len(server.live) == 3
+    wait_for(lambda: len(server.live) == 3)
+    assert next(iter(server.server)) == run_id(CELLS[0]) and run_id(CELLS[0]) not in server.live
     tracker.tell([measured(CELLS[1], 2)])
-    time.sleep(0.2)
-    assert [step for step, _ in server.server[run_id(CELLS[1])]] == [1, 2]
+    wait_for(lambda: [step for step, _ in server.server[run_id(CELLS[1])]] == [1, 2])
+    assert len(server.live) == 3
     assert tracker.close(LONG).runs == len(CELLS)
     assert not server.live
     assert all([step for step, _ in server.server[run_id(cell)]][:1] == [1] for cell in CELLS)
