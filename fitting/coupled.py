@@ -31,6 +31,7 @@ from .tape import Value
 
 # Below this a coupling is a corner between the two limits, and dividing by it would only lose digits.
 _SHARPEST_COUPLING = 0.01
+_NO_DIVISION_BY_ZERO = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,7 @@ class _Coupled(Form):
 @dataclass(frozen=True, kw_only=True)
 class _KaplanND(_Coupled):
     def _power(self, p: Mapping[str, Value], second: Value) -> Value:
-        return second + _SHARPEST_COUPLING
+        return second + _NO_DIVISION_BY_ZERO
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,8 @@ h2 { margin-top: 2.2em; border-bottom: 1px solid #ddd; } h3 { margin-bottom: .3e
 td, th { padding: 2px 9px; text-align: right; border-bottom: 1px solid #eee; white-space: nowrap; }
 td:first-child, th:first-child { text-align: left; } td.best { font-weight: 700; background: #fff3e6; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(350px, 1fr)); gap: 1.1rem; }
-figure { margin: 0; } figure img { width: 100%; } figcaption { font-size: 12.5px; color: #444; }
+.row { display: flex; flex-wrap: wrap; gap: 0 3rem; } figure { margin: 0; } figure img { width: 100%; }
+figcaption { font-size: 12.5px; color: #444; }
 code { font-size: 12px; background: #f5f5f5; padding: 0 3px; }
 """
 
@@ -50,12 +51,12 @@ def html_page(
     )
     for kind in ("several inputs", "one input"):
         for words, some in report.halves(results, kind):
-            parts.append(f"<h2>{kind.capitalize()}: {words}</h2>" + _table(*report.law_rows(some)))
+            blocks = [("All laws", report.law_rows(some))]
             if any(r.score(law) for r in some):
-                parts.append(f"<h3>Held-out error of {html.escape(law)} to that of others, geometric mean</h3>")
-                parts.append(_table(*report.ratio_rows(some, law)))
-                parts.append(f"<h3>Exams on which {html.escape(law)} extrapolates best</h3>")
-                parts.append(_table(*report.win_rows(some, law)))
+                blocks.append((f"Held-out error of {law} to that of others", report.ratio_rows(some, law)))
+                blocks.append((f"Exams on which {law} extrapolates best", report.win_rows(some, law)))
+            tables = "".join(f"<div><h3>{html.escape(title)}</h3>{_table(*rows)}</div>" for title, rows in blocks)
+            parts.append(f"<h2>{kind.capitalize()}: {words}</h2><div class='row'>{tables}</div>")
     if answers:
         parts.append("<h2>Known answers</h2>" + _table(*report.known_answer_rows(answers)))
         parts += [f"<p>{html.escape(line.strip())}</p>" for line in report.note_lines(answers)]
@@ -105,7 +106,7 @@ def draw(result: ExamResult, sheet: Sheet, scores: Sequence[Score]) -> bytes:
     """One PNG. One input: the curve and the laws' extrapolations. Several: how far each held-out row is missed."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # here, because importing it costs a second
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
     figure = Figure(figsize=(5.0, 3.5), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
@@ -127,10 +128,11 @@ def draw(result: ExamResult, sheet: Sheet, scores: Sequence[Score]) -> bytes:
             axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
     else:
         axes.axhline(0.0, color="#bbbbbb", lw=0.8)
-        for score in scores:
+        for score, marker in zip(scores, "os^", strict=False):
             if score.predicted:
                 miss = score.predicted[1] / sheet.held_out.y - 1.0
-                axes.plot(sheet.held_out.y, miss, "o", ms=4, alpha=0.55, mew=0, **_style(score))
+                axes.plot(sheet.held_out.y, miss, marker, ms=4.5, alpha=0.6, mew=0, **_style(score))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set(xlabel=f"{result.exam.metric.name}, held-out rows", ylabel="predicted / measured - 1")
     axes.legend(fontsize=8, frameon=False)

@@ -98,7 +98,9 @@ def ratio_rows(results: Sequence[ExamResult], law: str) -> tuple[list[str], list
     rivals = [s.law for s in summary.by_law(results) if s.exams and s.law != law]
     ratios = [summary.ratio(results, law, rival) for rival in rivals] + [summary.ratio_to_best_other(results, law)]
     return [f"{law} to", "ratio", "wins"], [
-        [r.rival, f"{r.value:.3f} ± {r.error:.3f}", f"{r.wins} of {r.exams}"] for r in ratios if r.exams
+        [r.rival, f"{r.value:.3f}" + (f" ± {r.error:.3f}" if r.exams > 1 else ""), f"{r.wins} of {r.exams}"]
+        for r in ratios
+        if r.exams
     ]
 
 

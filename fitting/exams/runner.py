@@ -84,10 +84,11 @@ def run_exams(
 ) -> tuple[ExamResult, ...]:
     """Hold exams over the tables in `data`.
 
-    laws: names or laws; None = all that are registered and apply to the kind of exam. half, only (parts of names), kind: which exams of the
-    catalogue; `exams` gives them outright. progress: called with (done, all, exam's name, score) as scores arrive.
-    Results do not depend on `processes`, and are in the catalogue's order. Raises FittingError for an unknown name or
-    if the folder is missing; one exam's missing table or one law's failure is a reason in its result.
+    laws: names or laws; None = all that are registered and apply to the kind of exam. half, only (parts of names),
+    kind: which exams of the catalogue; `exams` gives them outright. progress: called with (done, all, exam's name,
+    score) as scores arrive. Results do not depend on `processes`, and are in the catalogue's order. Raises
+    FittingError for an unknown name or if the folder is missing; one exam's missing table or one law's failure is a
+    reason in its result.
     """
     chosen = tuple(exams) if exams is not None else choose(only, half, kind)
     found = [registry.find(law) for law in (list(registry.LAWS) if laws is None else laws)]
