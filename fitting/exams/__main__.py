@@ -51,10 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     began = time.perf_counter()
 
-    def progress(done: int, total: int, exam: str, score: Score) -> None:
-        spent = time.perf_counter() - began
+    def progress(done: int, total: int, share: float, exam: str, score: Score) -> None:
+        left = (time.perf_counter() - began) * (1.0 / share - 1.0)
         value = str(score.rmsle_held_out) if score.rmsle_held_out else score.reason
-        left = spent / done * (total - done)
         print(
             f"[{done}/{total}] {exam} {score.law}: {value[:60]} (about {left:.0f} s left)", file=sys.stderr, flush=True
         )

@@ -25,8 +25,9 @@ from .definition import Exam, load
 
 # What is fitted by default: on one input the laws of several are the same as M2 or do not apply.
 _ONE_INPUT_LAWS = ("unsl", "a1", "a2", "a3", "bnsl", "m1", "m2", "m3", "m4")
-# Laws that are worth several of the others in seconds go first, so that the last process is not left alone with one.
-_COSTLY = ("unsl", "a3", "a2", "a1", "bnsl", "m4")
+# Seconds of a fit in units of those of a small law: the costly go first, so that the last process is not left alone
+# with one, and they tell progress how much of the work is done.
+_COST = {"unsl": 40.0, "a3": 8.0, "a2": 6.0, "a1": 5.0, "bnsl": 2.0, "m4": 2.0}
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -80,15 +81,15 @@ def run_exams(
     recipe: Recipe | None = None,
     seed: int = 0,
     processes: int = 2,
-    progress: Callable[[int, int, str, Score], None] | None = None,
+    progress: Callable[[int, int, float, str, Score], None] | None = None,
 ) -> tuple[ExamResult, ...]:
     """Hold exams over the tables in `data`.
 
     laws: names or laws; None = all that are registered and apply to the kind of exam. half, only (parts of names),
-    kind: which exams of the catalogue; `exams` gives them outright. progress: called with (done, all, exam's name,
-    score) as scores arrive. Results do not depend on `processes`, and are in the catalogue's order. Raises
-    FittingError for an unknown name or if the folder is missing; one exam's missing table or one law's failure is a
-    reason in its result.
+    kind: which exams of the catalogue; `exams` gives them outright. progress: called with (done, all, share of the
+    work, exam's name, score) as scores arrive. Results do not depend on `processes`, and are in the catalogue's order.
+    Raises FittingError for an unknown name or if the folder is missing; one exam's missing table or one law's failure
+    is a reason in its result.
     """
     chosen = tuple(exams) if exams is not None else choose(only, half, kind)
     found = [registry.find(law) for law in (list(registry.LAWS) if laws is None else laws)]
@@ -105,17 +106,19 @@ def run_exams(
         except FittingError as error:
             reasons[exam.name] = str(error)
 
-    def cost(work: tuple[Exam, Law]) -> tuple[int, int]:
-        rank = _COSTLY.index(work[1].name) if work[1].name in _COSTLY else len(_COSTLY)
-        fitted = sheets[work[0].name].fitted
-        return rank, -len(fitted) * len(fitted.columns)
+    def cost(exam: Exam, law: Law) -> float:
+        fitted = sheets[exam.name].fitted
+        return _COST.get(law.name, 1.0) * (100 + len(fitted)) * len(fitted.columns)
 
-    work = sorted(((exam, law) for exam in chosen if exam.name in sheets for law in laws_of(exam)), key=cost)
+    work = [(exam, law) for exam in chosen if exam.name in sheets for law in laws_of(exam)]
+    work.sort(key=lambda pair: -cost(*pair))
+    everything, spent = sum(cost(*pair) for pair in work), 0.0
     scores: dict[tuple[str, str], Score] = {}
     for done, (exam, law, score) in enumerate(_scores(work, data, recipe, seed, processes), start=1):
         scores[exam.name, law.name] = score
+        spent += cost(exam, law)
         if progress is not None:
-            progress(done, len(work), exam.name, score)
+            progress(done, len(work), spent / everything, exam.name, score)
     return tuple(
         ExamResult(
             exam=exam,

@@ -153,7 +153,7 @@ def test_exams_survive_a_failing_law_and_a_failing_exam(data):
         exams=[replace(EXAM, name="absent", file="absent.csv"), EXAM],
         laws=[Broken(), "cf", "dc"],
         processes=1,
-        progress=lambda done, total, exam, score: seen.append((done, total, exam, score.law)),
+        progress=lambda done, total, share, exam, score: seen.append((done, total, share, exam, score.law)),
     )
     absent, held = results
     assert "absent.csv is missing" in absent.reason and absent.scores == ()
@@ -161,7 +161,7 @@ def test_exams_survive_a_failing_law_and_a_failing_exam(data):
     assert held.scores[0].reason == "ZeroDivisionError: oh dear"
     assert held.score("cf").rmsle_held_out.value < 1e-2
     assert "unique_tokens" in held.scores[2].reason
-    assert len(seen) == 3 and seen[-1][:2] == (3, 3)
+    assert len(seen) == 3 and seen[-1][:3] == (3, 3, 1.0)
     report = text_report(results, law="cf")
     assert "NOT HELD" in report and "oh dear" in report
 
