@@ -16,7 +16,6 @@ from typing import Any
 from pipeline.events import Ended, Event, Failed, Failure, Measured
 from pipeline.store import CellRecord, Store
 from pipeline.study import Cell
-from pipeline.tracking.sent import Sent
 from pipeline.tracking.wandb_runs import WandbRuns
 from trainers import Ending, Point, TrainerError
 
@@ -76,7 +75,6 @@ class Mirrors:
         self._mirrors: dict[str, _Mirror] = {}
         self._due: dict[str, _Mirror] = {}
         self._backlog: dict[str, Callable[[], _Mirror]] = {}
-        self._sent: Sent | None = None
         self._pause_until = 0.0
         self._settling = False
         self._in_a_row = 0
@@ -104,12 +102,11 @@ class Mirrors:
 
     def catch_up(self, store: Store, skip: set[str], unfinished: bool) -> None:
         """Put on the list what the store has and W&B lacks. Its points are taken from the store one cell at a time."""
-        sent = self._sent_list()
         missing = [
             record
             for record in store.records().values()
             if (record.finished or (unfinished and record.points)) and record.id not in skip
-            if not sent.has(self._runs.cell_id(record.id), points=record.points, status=record.status)
+            if not self._runs.sent.has(self._runs.cell_id(record.id), points=record.points, status=record.status)
         ]
         if not missing:
             return
@@ -196,13 +193,11 @@ class Mirrors:
         return True
 
     def _open(self, mirror: _Mirror) -> None:
-        mirror.run = self._runs.open_cell(mirror.cell)
-        mirror.sent, mirror.row = 0, (-1, -1)
-        if self._runs.online and mirror.run.resumed:
-            there = mirror.run.starting_step
-            mirror.row = (there - 1, -1)
-            while mirror.sent < len(mirror.points) and mirror.points[mirror.sent].point.step < there:
-                mirror.sent += 1
+        mirror.run, first_row = self._runs.open_cell(mirror.cell)
+        mirror.row = (first_row - 1, -1)
+        mirror.sent = 0
+        while mirror.sent < len(mirror.points) and mirror.points[mirror.sent].point.step < first_row:
+            mirror.sent += 1
 
     def _close(self, mirror: _Mirror) -> None:
         failed = mirror.last if isinstance(mirror.last, Failed) else None
@@ -210,12 +205,12 @@ class Mirrors:
         self._runs.close_cell(
             run,
             mirror.points,
+            row=mirror.row[0],
             status=mirror.status,
             failure=str(failed.failure) if failed else "",
             message=failed.message if failed else "",
         )
         cell = mirror.cell.id
-        self._sent_list().add(self._runs.cell_id(cell), points=len(mirror.points), status=mirror.status)
         mirror.complete = True
         self.complete.add(cell)
         self._given_up.discard(cell)
@@ -247,11 +242,6 @@ class Mirrors:
 
     def note_failure(self, error: Exception) -> None:
         self.failures.append(f"{type(error).__name__}: {error}")
-
-    def _sent_list(self) -> Sent:
-        if self._sent is None:
-            self._sent = Sent(self._runs.folder, self._runs.destination)
-        return self._sent
 
     def _rebuilt(self, record: CellRecord) -> Cell | None:
         """A cell that is in the store and no longer in the study."""

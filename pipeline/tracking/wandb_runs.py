@@ -14,12 +14,14 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import PipelineError
 from pipeline.events import Measured
 from pipeline.study import Cell, Study, show_config
+from pipeline.tracking.sent import Sent
 
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
 """W&B's own servers, as `wandb login` names them in the netrc file."""
@@ -68,15 +70,19 @@ class WandbRuns:
         where = f"{_base_url()}/{os.environ.get('WANDB_ENTITY', '')}" if self.online else "offline"
         return f"{where}/{self.project}"
 
+    @cached_property
+    def sent(self) -> Sent:
+        return Sent(self.folder, self.destination)
+
     def cell_id(self, cell: str) -> str:
         return f"{self.study.name}-{cell}"
 
-    def open_cell(self, cell: Cell) -> Any:
-        """The run of a cell: new, or resumed where W&B has it online."""
+    def open_cell(self, cell: Cell) -> tuple[Any, int]:
+        """The run of a cell, and the number of the first row that W&B lacks of it."""
         share = self.study.held_out_share(cell)
         role = "fitted" if share == 0 else "held out" if share == 1 else "partly held out"
         counts = {name: getattr(cell.counts, name) for name in ("flops_per_step", "flops", "bytes")}
-        return self._open(
+        run = self._open(
             id=self.cell_id(cell.id),
             name=show_config({name: cell.config[name] for name in self._varied if name in cell.config}),
             job_type=cell.trainer,
@@ -87,6 +93,10 @@ class WandbRuns:
                 **cell.columns,
             },
         )
+        if self.online:
+            return run, run.starting_step if run.resumed else 0
+        # What is on the list and no longer due to be sent was sent by `wandb sync`, which adds rows to those it finds.
+        return run, max((entry.row for entry in self.sent.entries(run.id)), default=-1) + 1
 
     def log(self, run: Any, points: Sequence[Measured], last_step: tuple[int, int]) -> tuple[int, int]:
         """Send points in their order. `last_step` is (W&B's step, ours) of the last row; returns the new one.
@@ -102,7 +112,9 @@ class WandbRuns:
             run.log(_row(event), step=row_number)
         return row_number, step
 
-    def close_cell(self, run: Any, points: Sequence[Measured], *, status: str, failure: str, message: str) -> None:
+    def close_cell(
+        self, run: Any, points: Sequence[Measured], *, row: int, status: str, failure: str, message: str
+    ) -> None:
         last: dict[str, float] = {}
         for event in points:
             last |= _row(event)
@@ -111,6 +123,8 @@ class WandbRuns:
             facts |= {"failure": failure, "message": _without_passwords(message)[:MOST_MESSAGE]}
         run.summary.update({**last, **facts})
         run.finish(exit_code={"failed": 1, "started": STOPPED}.get(status, 0))
+        folder = "" if self.online else os.path.basename(os.path.dirname(run.dir))
+        self.sent.add(run.id, points=len(points), status=status, row=row, folder=folder)
 
     def send_fit(self, rows: Sequence[Mapping[str, Any]], report_path: str | None) -> None:
         """The table of laws, and the report, as one run that each later fit of the study replaces."""
@@ -214,9 +228,18 @@ class WandbRuns:
         return self._wandb
 
     def _remove_earlier(self, id: str) -> None:
-        """Delete offline files of this run: all of it is written again, so that sending them doubles nothing."""
+        """Delete offline files of this run that nobody has sent: what is in them is written again.
+
+        Files that `wandb sync` has sent, or has begun to send, stay. To write their points again would double them.
+        """
+        kept = []
         for path in self._earlier.pop(id, []):
-            shutil.rmtree(path)
+            if any(name.endswith((".synced", ".syncstate")) for name in os.listdir(path)):
+                kept.append(path)
+            else:
+                self.sent.withdraw(id, os.path.basename(path))
+                shutil.rmtree(path)
+        self._earlier[id] = kept
 
 
 def _setup() -> Any:

@@ -159,6 +159,29 @@ def test_a_resumed_cell_is_written_whole_and_once(folder):
     assert read_offline_points(folder) == {run_id(cell): rows(*points)}
 
 
+@pytest.mark.parametrize("then", ["kept", "cleaned"])
+def test_what_the_user_has_sent_is_not_written_again(folder, tmp_path, then):
+    """`wandb sync` adds a file's rows to those it finds, so that a whole file would double them."""
+    cell, points = CELLS[0], [measured(CELLS[0], step) for step in (1, 2, 4, 8)]
+
+    def go_on(known: int, new: int) -> None:
+        tracker = make_tracker("offline", study=STUDY, folder=folder)
+        tracker.begin(cell, points[:known])
+        tracker.tell([*points[known:new], *([ended(cell)] if new == len(points) else [])])
+        assert tracker.close(LONG).failures == 0
+
+    go_on(0, 2)
+    (sent,) = Path(folder, "wandb").glob("offline-run-*")
+    next(sent.glob("*.wandb")).with_suffix(".wandb.synced").touch()
+    if then == "cleaned":
+        sent.rename(tmp_path / "gone")
+        time.sleep(1.0)  # The next folder gets another name, which has the seconds of the clock in it.
+    go_on(2, 3)
+    go_on(3, 4)
+    (unsent,) = [path for path in Path(folder, "wandb").glob("offline-run-*") if path != sent]
+    assert read_offline_points(unsent) == {run_id(cell): rows(*points[2:])}
+
+
 def test_a_failed_cell_that_is_tried_again_is_one_run(folder):
     cell, points = CELLS[0], [measured(CELLS[0], step) for step in (1, 2, 4, 8)]
     tracker = make_tracker("offline", study=STUDY, folder=folder)
@@ -303,7 +326,9 @@ def test_a_wandb_that_raises_hurts_nobody(folder, monkeypatch, where):
     def fail(*_, **__):
         raise OSError("the disk is on fire")
 
-    fine = SimpleNamespace(dir="/nowhere/files", log=lambda *_, **__: None, summary={}, finish=lambda **_: None)
+    fine = SimpleNamespace(
+        id="any", dir="/nowhere/files", log=lambda *_, **__: None, summary={}, finish=lambda **_: None
+    )
     monkeypatch.setattr(wandb, "init", fail if where == "init" else lambda **_: fine)
     if where != "init":
         setattr(fine, where, fail)
