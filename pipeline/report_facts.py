@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pipeline.analysis import Prepared
-from pipeline.drawing import exact, number, tidy
+from pipeline.drawing import exact, tidy
 from pipeline.report_page import enumeration, listed, safe, table
 from pipeline.store import CellRecord
 from pipeline.study import Study
@@ -108,8 +108,8 @@ def _spent(prepared: Prepared, records: Mapping[str, CellRecord] | None) -> str:
     else:
         cells = [records[cell.id] for cell in prepared.study.cells if cell.id in records]
         flops, seconds = sum(one.flops_per_step * one.step for one in cells), sum(one.seconds for one in cells)
-    short = f" ({seconds:.3g} seconds)" if seconds < 3600 else ""
-    return f"{number(flops) if flops < 1e6 else tidy(f'{flops:.3g}')} training FLOPs, {seconds / 3600:,.3g} hours{short} of training"
+    hours = f"{seconds / 3600:,.3g} hours" + (f" ({seconds:.3g} seconds)" if seconds < 3600 else "")
+    return f"{tidy(f'{flops:.3g}')} training FLOPs, {hours} of training"
 
 
 def _trainer(prepared: Prepared, records: Mapping[str, CellRecord] | None) -> str:

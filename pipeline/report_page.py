@@ -22,7 +22,7 @@ PAGE = """<!DOCTYPE html>
 <style>
 :root {
   --font: "Helvetica Neue", Helvetica, Arial, "Liberation Sans", "DejaVu Sans", sans-serif;
-  --ink: #15191e; --muted: #5b6570; --grid: #e3e6ea; --paper: #ffffff; --shade: #f1f3f6; --accent: #0b6ba8;
+  --ink: #15191e; --muted: #5b6570; --grid: #e3e6ea; --paper: #ffffff; --shade: #ebeff3; --accent: #0b6ba8;
 }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8eaed; --muted: #a0a8b2; --grid: #30363d; --paper: #14171b; --shade: #1e2329; --accent: #5cb8f0; }
@@ -55,6 +55,7 @@ th, td { padding: 5px 22px 5px 0; vertical-align: baseline; }
 td { border-bottom: 1px solid var(--grid); }
 .number { text-align: right; white-space: nowrap; }
 td.why { color: var(--muted); }
+td:first-child { white-space: nowrap; }
 tr.best td { font-weight: 700; }
 tr.close td:first-child::after { content: " \\2248"; color: var(--accent); font-weight: 700; }
 td svg { width: 170px; height: 16px; vertical-align: -3px; }
