@@ -23,15 +23,19 @@ class Recipe:
 
     ridges: fixed levels of the path. own_ridges: then levels in units of the fit's own mean squared error / rows, the
     weight that the standard normal prior has under that noise. starts: a start at the prior's centre and draws from
-    it. emphasis: exponents of the weight exp(emphasis * (q - 1)), q running from 0 to 1 with scale. share: the part
-    of the candidates that predicts. frontier: the part of the rows that ranks. budget: the most solver steps a level.
-    gain: a start stops when its steps gain less than this part of the objective.
+    it. emphasis: exponents of the weight exp(emphasis * (q - 1)), q running from 0 to 1 with scale. shortlist: the
+    part of the candidates, by their error on the frontier, that is refitted to all rows. fit_weight: they are ranked
+    by ln(error on the frontier) + fit_weight * ln(error of the refit). share: the part of the candidates that
+    predicts. frontier: the part of the rows that ranks. budget: the most solver steps a level. gain: a start stops
+    when its steps gain less than this part of the objective.
     """
 
     ridges: tuple[float, ...] = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
     own_ridges: tuple[float, ...] = (1.0, 0.1)
     starts: int = 3
     emphasis: tuple[float, ...] = (0.0, 2.0)
+    shortlist: float = 0.3
+    fit_weight: float = 0.25
     share: float = 0.1
     frontier: float = 0.25
     budget: int = 30
@@ -45,6 +49,7 @@ PLAIN = Recipe(
     own_ridges=(),
     starts=8,
     emphasis=(0.0,),
+    shortlist=0.0,
     share=0.0,
     frontier=0.0,
     budget=400,

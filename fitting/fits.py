@@ -23,7 +23,7 @@ from .table import Table
 # Beyond this, a raw parameter that saturates has moved its quantity to within half a per cent of the limit.
 _SATURATED = 3.0
 # Rows beyond this many are thinned before fitting: they add time, not knowledge, to laws of some twenty coefficients.
-_MOST_ROWS = 600
+_MOST_ROWS = 500
 
 
 class FitStatus(enum.Enum):

@@ -1,12 +1,14 @@
 """Which candidates predict: decided on the frontier of the fitted rows, never on held-out ones.
 
 Candidates (see `candidates`) are ranked by their error on the largest quarter of the fitted rows, after a fit from
-scratch to the other rows; the best tenth is refitted to all rows and predicts together, by the mean of ln y. How far
-the errors on the frontier exceed what that fit foretold also stretches the intervals of the final one. [ours]
+scratch to the other rows. The best three tenths are refitted to all rows and ranked again, now with some regard to how
+well they fit them; the best tenth predicts together, by the mean of ln y. How far the errors on the frontier exceed
+what that fit foretold also stretches the intervals of the final one. [ours]
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -18,6 +20,9 @@ from .forecast import Belief
 from .law import Frame, Law
 from .solver import Loss
 from .table import Table
+
+# Added under logarithms, so that a perfect fit ranks first instead of failing.
+_TINY = 1e-15
 
 
 def scale_coordinate(table: Table, toward: Mapping[str, np.ndarray] | None) -> np.ndarray:
@@ -68,7 +73,7 @@ def select(
             f"{law.name} has at least {smallest} coefficients here and the table {len(table)} rows; add rows"
         )
     q = scale_coordinate(table, toward)
-    wanted, stretch = _by_frontier(
+    wanted, tried, stretch = _by_frontier(
         law, table, q, {form.structure for form in forms}, recipe=recipe, loss=loss, seed=seed
     )
     z, log_y = frame.coordinates(table.columns), np.log(table.y)
@@ -80,6 +85,12 @@ def select(
         for m in ridge_path(form, z, log_y, q, recipe=recipe, loss=loss, seed=seed)
     }
     members = [replace(refitted[m.key], score=m.score) for m in wanted if m.key in refitted]
+
+    def rank(m: Member) -> float:
+        error = _rms(m.form.predict_log(m.raw[None, :], z)[0] - log_y)
+        return math.log(m.score + _TINY) + recipe.fit_weight * math.log(error + _TINY)
+
+    members = sorted(members, key=rank)[: max(1, round(recipe.share * tried))]
     members = members or _by_fit(list(refitted.values()), len(table))
     if not members:
         return None
@@ -88,23 +99,24 @@ def select(
 
 def _by_frontier(
     law: Law, table: Table, q: np.ndarray, structures: set[str], *, recipe: Recipe, loss: Loss, seed: int
-) -> tuple[list[Member], float]:
-    """The candidates that foretell the frontier best, fitted without it, and by how much they missed it (the stretch).
+) -> tuple[list[Member], int, float]:
+    """The candidates that foretell the frontier best, fitted without it; how many were tried; and by how much they
+    missed it (the stretch).
 
     No candidates where the table has no frontier to spare.
     """
     frontier = frontier_rows(q, recipe.frontier)
     if not frontier.any():
-        return [], 1.0
+        return [], 0, 1.0
     rest, out = table.where(~frontier), table.where(frontier)
     try:
         # Centre, hull and bounds are those of the rest alone: taken from all rows they would leak the frontier.
         frame = Frame.of(rest)
         forms = [form for form in law.forms(frame) if form.structure in structures]
     except FittingError:
-        return [], 1.0
+        return [], 0, 1.0
     if len(rest) <= min((form.size for form in forms), default=len(rest)):
-        return [], 1.0
+        return [], 0, 1.0
     inner = q[~frontier] / max(float(q[~frontier].max()), 1e-300)
     z, log_y = frame.coordinates(rest.columns), np.log(rest.y)
     z_out, log_out = frame.coordinates(out.columns), np.log(out.y)
@@ -113,13 +125,14 @@ def _by_frontier(
         for member in ridge_path(form, z, log_y, inner, recipe=recipe, loss=loss, seed=seed):
             error = member.form.predict_log(member.raw[None, :], z_out)[0] - log_out
             if np.isfinite(error).all():
-                ranked.append(replace(member, score=float(np.sqrt(np.mean(error**2)))))
+                ranked.append(replace(member, score=_rms(error)))
     if not ranked:
-        return [], 1.0
+        return [], 0, 1.0
     ranked.sort(key=lambda m: m.score)
     chosen = [m for m in ranked if m.form.exclusive == ranked[0].form.exclusive]
-    wanted = chosen[: max(1, round(recipe.share * len(chosen)))]
-    return wanted, Belief.of(wanted, z, log_y).stretched_on(z_out, log_out)
+    best = chosen[: max(1, round(recipe.share * len(chosen)))]
+    stretch = Belief.of(best, z, log_y).stretched_on(z_out, log_out)
+    return chosen[: max(1, round(recipe.shortlist * len(chosen)))], len(chosen), stretch
 
 
 def _by_fit(members: Sequence[Member], rows: int) -> list[Member]:
@@ -130,3 +143,7 @@ def _by_fit(members: Sequence[Member], rows: int) -> list[Member]:
         return rows * np.log(m.loss + 1e-30) + 2 * m.form.size * (1 + (m.form.size + 1) / room)
 
     return sorted(members, key=criterion)[:1]
+
+
+def _rms(errors: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(errors**2)))

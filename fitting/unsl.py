@@ -7,14 +7,13 @@ standard normal priors (`priors`).
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import priors, tape
+from . import priors
 from .law import Form, Frame
 from .layers import Break, log_k, log_q, log_r, log_top
 from .tape import Value
@@ -25,8 +24,9 @@ class Shape:
     """Which parts of the law are present.
 
     joint: one K over all columns. bottlenecks: one power law an input, added to it. breaks: the signs of the joint
-    K's breaks. opposing: additive terms with exponents of either sign in every column (overfitting, instability).
-    limit: the input that bottlenecks a limit on misperformance ("" = no such limit). harms: for hyperparameters, "" =
+    K's breaks. tied: the bottlenecks share one exponent. opposing: additive terms with exponents of either sign in
+    every column (overfitting, instability). limit: the input that bottlenecks a limit on misperformance ("" = no such
+    limit). plateau: a constant limit on misperformance, fitted, around good learning. harms: for hyperparameters, "" =
     only exponents in K, "large" = a term that rises with each hyperparameter, "both" = a second one that rises as it
     shrinks. ceiling: whether the metric's ceiling is in.
     """
@@ -34,10 +34,10 @@ class Shape:
     joint: bool = True
     bottlenecks: bool = False
     tied: bool = False
-    bend: str = ""
     breaks: tuple[int, ...] = ()
     opposing: int = 0
     limit: str = ""
+    plateau: bool = False
     harms: str = ""
     ceiling: bool = False
 
@@ -47,11 +47,11 @@ class Shape:
             signs = "".join("+" if sign > 0 else "-" for sign in self.breaks)
             parts.append("joint" + (f" with break{'s' * (len(signs) > 1)} {signs}" if signs else ""))
         if self.bottlenecks:
-            parts.append(
-                "bottlenecks" + " of one exponent" * self.tied + f", that of {self.bend} bent" * bool(self.bend)
-            )
+            parts.append("bottlenecks" + " of one exponent" * self.tied)
         if self.harms:
             parts.append("harm " + ("if too large" if self.harms == "large" else "if too large or too small"))
+        if self.plateau:
+            parts.append("plateau")
         if self.limit:
             parts.append(f"misperformance limited by {self.limit}")
         if self.opposing:
@@ -86,20 +86,20 @@ class UnslForm(Form):
         if shape.bottlenecks:
             names += [f"b_{c}" for c in self.frame.inputs]
             names += ["beta"] if shape.tied else [f"beta_{c}" for c in self.frame.inputs]
-            if shape.bend:
-                names += [*(f"w0_{c}" for c in columns), "d0", "f0"]
         for side in self._sides():
             for h in self.frame.hyperparameters:
                 names += [f"{side}_{h}", *(f"{side}_{h}_{c}" for c in columns)]
         if shape.limit:
             names += ["limit", f"limit_{shape.limit}"]
+        if shape.plateau:
+            names.append("plateau")
         for k in range(1, shape.opposing + 1):
             names += [f"o{k}", *(f"o{k}_{c}" for c in columns)]
         return tuple(names)
 
     @property
     def bounded(self) -> frozenset[str]:
-        numbers = range(0 if self.shape.bend else 1, len(self.shape.breaks) + 1)
+        numbers = range(1, len(self.shape.breaks) + 1)
         return frozenset(f"{what}{i}" for what in "df" for i in numbers)
 
     def _sides(self) -> tuple[str, ...]:
@@ -107,17 +107,6 @@ class UnslForm(Form):
 
     def _beta(self, p: Mapping[str, Value], column: str) -> Value:
         return priors.falling(p["beta" if self.shape.tied else f"beta_{column}"])
-
-    def _bend(self, p: Mapping[str, Value]) -> list[Break]:
-        """The break of one input's bottleneck. Where it bends, the slope along its own input can only be lost, so
-        that repeated data wear out, and the other columns shift the place."""
-        own = self.shape.bend
-        direction = [
-            self._beta(p, c) * tape.sigmoid(p[f"w0_{c}"]) if c == own else priors.direction(p[f"w0_{c}"])
-            for c in self.columns
-        ]
-        place = priors.position(p["d0"], direction, [self.frame.half[c] for c in self.columns])
-        return [Break(direction=direction, place=place, width=priors.sharpness(p["f0"]), sign=-1)]
 
     def _slope(self, p: Mapping[str, Value], name: str, column: str) -> Value:
         """d ln y / d z of good learning: negative for what scales, of either sign for a hyperparameter."""
@@ -156,10 +145,7 @@ class UnslForm(Form):
                 )
             )
         if shape.bottlenecks:
-            for c in self.frame.inputs:
-                own = [-self._beta(p, c) if name == c else 0.0 for name in self.columns]
-                bend = self._bend(p) if c == shape.bend else []
-                components.append(log_k(columns, log_b=priors.amplitude(p[f"b_{c}"], middle), slopes=own, breaks=bend))
+            components += [priors.amplitude(p[f"b_{c}"], middle) - self._beta(p, c) * z[c] for c in self.frame.inputs]
         for side in self._sides():
             for h in self.frame.hyperparameters:
                 log_b = priors.amplitude(p[f"{side}_{h}"], middle, below_middle=2.0)
@@ -168,6 +154,8 @@ class UnslForm(Form):
         if shape.limit:
             log_b = priors.amplitude(p["limit"], middle, below_middle=0.0)
             limited.append(log_b - priors.falling(p[f"limit_{shape.limit}"]) * z[shape.limit])
+        if shape.plateau:
+            limited.append(priors.above(p["plateau"], self.frame.high))
         overfit = [
             log_k(
                 columns,
@@ -192,15 +180,6 @@ class UnslForm(Form):
             out[name] = np.exp(log_b - sum(e * centre[c] for e, c in zip(exponents, columns, strict=True)))
             out.update({f"{letter}_{c}": float(e) for e, c in zip(exponents, columns, strict=True)})
 
-        def name_break(i: int, one: Break) -> None:
-            """In the paper's gauge, |w| = 1."""
-            direction = np.array([float(v) for v in one.direction])
-            size = float(np.linalg.norm(direction)) + 1e-300
-            out.update({f"w{i}_{c}": float(v) / size for c, v in zip(self.columns, direction, strict=True)})
-            out[f"d{i}"] = np.exp((float(one.place) + direction @ middles) / size)
-            out[f"f{i}"] = float(one.width) / size
-            out[f"c{i}"] = one.sign * size
-
         out = {"a0": np.exp(priors.below(p["a0"], self.frame.low))}
         if shape.ceiling:
             out["aM"] = np.exp(self._log_ceiling(p))
@@ -208,12 +187,18 @@ class UnslForm(Form):
             slopes = [self._slope(p, f"c_{c}", c) for c in self.columns]
             power("b", priors.amplitude(p["b"], middle), slopes, self.columns, "c")
             for i, sign in enumerate(shape.breaks, start=1):
-                name_break(i, self._break(p, i, sign))
+                one = self._break(p, i, sign)
+                direction = np.array([float(v) for v in one.direction])
+                size = float(np.linalg.norm(direction)) + 1e-300
+                out |= {f"w{i}_{c}": float(v) / size for c, v in zip(self.columns, direction, strict=True)}
+                out |= {
+                    f"d{i}": np.exp((float(one.place) + direction @ middles) / size),
+                    f"f{i}": float(one.width) / size,
+                    f"c{i}": sign * size,
+                }
         if shape.bottlenecks:
             for c in self.frame.inputs:
                 power(f"b_{c}", priors.amplitude(p[f"b_{c}"], middle), [-self._beta(p, c)], [c], "beta")
-            if shape.bend:
-                name_break(0, self._bend(p)[0])
         for side in self._sides():
             for h in self.frame.hyperparameters:
                 log_b = priors.amplitude(p[f"{side}_{h}"], middle, below_middle=2.0)
@@ -221,6 +206,8 @@ class UnslForm(Form):
         if shape.limit:
             log_b = priors.amplitude(p["limit"], middle, below_middle=0.0)
             power("limit", log_b, [-priors.falling(p[f"limit_{shape.limit}"])], [shape.limit], "limit")
+        if shape.plateau:
+            out["plateau"] = np.exp(priors.above(p["plateau"], self.frame.high))
         for k in range(1, shape.opposing + 1):
             log_b = priors.amplitude(p[f"o{k}"], middle, below_middle=2.0)
             power(f"o{k}", log_b, [priors.free(p[f"o{k}_{c}"]) for c in self.columns], self.columns, f"o{k}")
@@ -228,13 +215,16 @@ class UnslForm(Form):
 
 
 _BREAKS: tuple[tuple[int, ...], ...] = ((), (1,), (-1,), (1, -1))
+_ALL_BREAKS = (*_BREAKS, (1, 1), (-1, -1))
 
 
-def _ceilings(frame: Frame) -> tuple[bool, ...]:
-    """A known ceiling is always in, none is always out, an unknown one is tried both ways."""
+def _limits(frame: Frame) -> tuple[dict[str, bool], ...]:
+    """How performance may level off at its worst: not at all; or at a limit that is fitted. A ceiling that the metric
+    fixes is always in, one that it lacks is always out, and what is fitted is then the plateau of good learning."""
     if frame.log_ceiling is None:
-        return (False, True)
-    return (math.isfinite(frame.log_ceiling),)
+        return ({"ceiling": False}, {"ceiling": True})
+    known = math.isfinite(frame.log_ceiling)
+    return ({"ceiling": known}, {"ceiling": known, "plateau": True})
 
 
 def _forms(frame: Frame, shapes: Sequence[Shape]) -> tuple[UnslForm, ...]:
@@ -248,32 +238,27 @@ class Unsl:
     name: str = "unsl"
 
     def forms(self, frame: Frame) -> tuple[UnslForm, ...]:
-        several = len(frame.inputs) > 1
-        if not several and not frame.hyperparameters:
-            return _forms(
-                frame, [Shape(breaks=b, ceiling=c) for b in (*_BREAKS, (1, 1), (-1, -1)) for c in _ceilings(frame)]
-            )
+        limits = _limits(frame)
+        several, hyper = len(frame.inputs) > 1, bool(frame.hyperparameters)
+        if not several and not hyper:
+            # With one input a bottleneck or an opposing power law is a break, by additive symmetry.
+            return _forms(frame, [Shape(breaks=b, **limit) for b in _ALL_BREAKS for limit in limits])
         cores = [Shape(breaks=b) for b in _BREAKS]
         if several:
             cores += [Shape(breaks=b, bottlenecks=True) for b in _BREAKS]
+        if hyper:
+            # Every term has an exponent a column, so two breaks or both kinds of harm at once outgrow most tables.
+            cores = [core for core in cores if len(core.breaks) < 2]
+            extras = [{"harms": harms} for harms in ("", "large", "both")] + [{"opposing": 1}]
+        else:
             cores += [Shape(joint=False, bottlenecks=True)]
-        harms = ("", "large", "both") if frame.hyperparameters else ("",)
-        shapes = []
-        for core, harm, opposing, ceiling in itertools.product(cores, harms, (0, 1), _ceilings(frame)):
-            if frame.hyperparameters and (not core.joint or len(core.breaks) > 1 or (harm and opposing)):
-                continue
-            shapes.append(
-                Shape(
-                    joint=core.joint,
-                    bottlenecks=core.bottlenecks,
-                    breaks=core.breaks,
-                    harms=harm,
-                    opposing=opposing,
-                    ceiling=ceiling,
-                )
-            )
-        if several and True in _ceilings(frame) and not frame.hyperparameters:
-            shapes += [Shape(bottlenecks=True, opposing=o, limit=c, ceiling=True) for c in frame.inputs for o in (0, 1)]
+            stiff = ((False, ()), (True, ()), (True, (-1,)))
+            cores += [Shape(joint=joint, bottlenecks=True, tied=True, breaks=b) for joint, b in stiff]
+            extras = [{}, {"opposing": 1}]
+        shapes = [replace(core, **extra, **limit) for core in cores for extra in extras for limit in limits]
+        if several and not hyper:
+            worst = limits[-1]
+            shapes += [Shape(bottlenecks=True, limit=c, **extra, **worst) for c in frame.inputs for extra in extras]
         return _forms(frame, shapes)
 
 
@@ -289,8 +274,5 @@ class Ablation:
     opposing: int
 
     def forms(self, frame: Frame) -> tuple[UnslForm, ...]:
-        # A law that claims a ceiling where the metric has none has a ceiling out of reach: the term drops out.
-        capped = self.capped and True in _ceilings(frame)
-        return _forms(
-            frame, [Shape(breaks=b, ceiling=capped, opposing=self.opposing) for b in (*_BREAKS, (1, 1), (-1, -1))]
-        )
+        limit = _limits(frame)[-1] if self.capped else {}
+        return _forms(frame, [Shape(breaks=b, opposing=self.opposing, **limit) for b in _ALL_BREAKS])

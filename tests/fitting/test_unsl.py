@@ -51,12 +51,13 @@ def by_hand(form, c, columns):
         good = good + k
     if shape.bottlenecks:
         for name in form.frame.inputs:
-            term = c[f"b_{name}"] * columns[name] ** c[f"beta_{name}"]
-            good = good + (term * bend(0) if name == shape.bend else term)
+            good = good + c[f"b_{name}"] * columns[name] ** c[f"beta_{name}"]
     for side in {"": (), "large": ("large",), "both": ("large", "small")}[shape.harms]:
         good = good + sum(power(c, f"{side}_{h}", f"{side}_{h}", columns) for h in form.frame.hyperparameters)
     if shape.limit:
         good = 1 / (1 / good + 1 / power(c, "limit", "limit", columns))
+    if shape.plateau:
+        good = 1 / (1 / good + 1 / c["plateau"])
     total = good + sum(power(c, f"o{k}", f"o{k}", columns) for k in range(1, shape.opposing + 1))
     if shape.ceiling:
         total = 1 / (1 / c["aM"] + 1 / total)
@@ -70,7 +71,7 @@ SHAPES = [
     Shape(bottlenecks=True, opposing=2, ceiling=True),
     Shape(joint=False, bottlenecks=True, limit=N),
     Shape(joint=False, bottlenecks=True, tied=True),
-    Shape(bottlenecks=True, bend=D, breaks=(1,)),
+    Shape(bottlenecks=True, breaks=(1,), plateau=True),
     Shape(bottlenecks=True, breaks=(1,), harms="both", opposing=1, ceiling=True),
 ]
 
