@@ -1,0 +1,84 @@
+"""Intervals: they cover what they claim, they grow with distance, and they know seeds from misfit."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fitting import FittingError, Recipe, Table, fit
+
+N, D = (v.ravel() for v in np.meshgrid(np.geomspace(1e6, 1e9, 6), np.geomspace(1e7, 1e10, 6)))
+BEYOND_N, BEYOND_D = (v.ravel() for v in np.meshgrid([2e9, 4e9, 1.6e10], [2e10, 4e10, 1.6e11]))
+
+
+def truth(n, d):
+    return 1.7 + 400 * n**-0.34 + 410 * d**-0.28
+
+
+def simulate(seed, noise=0.02, copies=1):
+    """A table with noise in ln y, and as many new measurements beyond it."""
+    rng = np.random.default_rng(seed)
+    n, d = np.tile(N, copies), np.tile(D, copies)
+    y = truth(n, d) * np.exp(noise * rng.standard_normal(n.size))
+    group = np.tile(np.arange(N.size), copies)
+    table = Table(inputs={"parameters": n, "tokens": d}, y=y, ceiling=math.inf, group=group)
+    return table, truth(BEYOND_N, BEYOND_D) * np.exp(noise * rng.standard_normal(BEYOND_N.size))
+
+
+@pytest.mark.parametrize("level, least, most", [(0.9, 0.85, 0.95), (0.5, 0.42, 0.58)])
+def test_intervals_cover_new_measurements_beyond_the_table(level, least, most):
+    hits = []
+    for seed in range(40):
+        table, later = simulate(seed)
+        interval = fit("cf", table).forecast({"parameters": BEYOND_N, "tokens": BEYOND_D}, level=level)
+        hits.append((interval.low < later) & (later < interval.high))
+    assert least <= np.mean(hits) <= most
+
+
+def width(result, n, d):
+    interval = result.forecast({"parameters": n, "tokens": d})
+    return np.log(interval.high / interval.low)
+
+
+@pytest.mark.parametrize("law", ["cf", "a1", "a3"])
+def test_intervals_grow_with_distance(law):
+    table, _ = simulate(0)
+    quick = Recipe(ridges=(1e-3, 1e-5), starts=2, budget=15)
+    out = np.geomspace(1e9, 1e15, 7)
+    widths = width(fit(law, table, recipe=quick), out, out * 10)
+    assert widths[-1] > 1.2 * widths[0]
+    # Averaged members may cross somewhere, where they agree by chance: so a tenth of give.
+    assert (np.diff(widths) > -0.1 * widths[:-1]).all()
+
+
+def test_more_rows_give_narrower_intervals():
+    few, many = (fit("cf", simulate(1, copies=copies)[0]) for copies in (1, 8))
+    assert width(many, 1e11, 1e12) < width(few, 1e11, 1e12)
+
+
+def test_replicates_tell_noise_from_misfit():
+    """A law that cannot bend leaves large residuals; the spread between replicates stays what it is."""
+    table, _ = simulate(2, noise=0.02, copies=4)
+    belief = fit("m2", table).belief
+    assert belief.seed == pytest.approx(0.02, rel=0.25)
+    assert belief.residual > 3 * belief.seed
+    assert fit("cf", table).belief.residual == pytest.approx(0.02, rel=0.25)
+
+
+def test_without_replicates_there_is_no_seed_noise():
+    table, _ = simulate(3)
+    assert fit("cf", table).belief.seed == 0.0
+
+
+def test_noise_free_data_give_narrow_intervals():
+    table = Table(inputs={"parameters": N, "tokens": D}, y=truth(N, D), ceiling=math.inf)
+    result = fit("cf", table)
+    assert width(result, 1e10, 1e11) < 0.01
+    interval = result.forecast({"parameters": 1e10, "tokens": 1e11})
+    assert interval.low < interval.median < interval.high
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, -3, 90])
+def test_a_level_is_a_probability(level):
+    with pytest.raises(FittingError, match="between 0 and 1"):
+        fit("cf", simulate(0)[0]).forecast({"parameters": 1e10, "tokens": 1e11}, level=level)
