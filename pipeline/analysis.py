@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,9 +45,24 @@ class Analysis:
             "study": self.prepared.study.name,
             "rows_fit": len(self.prepared.fitted),
             "rows_held_out": len(held_out) if held_out is not None else 0,
+            "held_out": self.prepared.study.split.held_out,
             "excluded": dict(self.prepared.excluded),
             "laws": [_law_to_json(row) for row in self.comparisons],
         }
+
+
+def fingerprint(study: Study, points: Any, *, laws: Sequence[str], seed: int) -> str:
+    """Changes when the points, the study, the laws or the code that turns them into a report changes."""
+    import pandas
+
+    digest = hashlib.sha256(repr((study, tuple(laws), seed)).encode())
+    ordered = points.sort_values([name for name in ("cell", "step", "inference_steps") if name in points])
+    digest.update(pandas.util.hash_pandas_object(ordered, index=False).to_numpy().tobytes())
+    for package in ("fitting", "pipeline"):
+        folder = Path(importlib.import_module(package).__file__).parent
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def analyse(study: Study, points: Any, *, laws: Sequence[str] = (), seed: int = 0) -> Analysis:

@@ -7,6 +7,7 @@ Modules that are slow to import (pandas, Ray, torch, W&B, matplotlib) are import
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import sys
@@ -72,8 +73,9 @@ def run(options: argparse.Namespace) -> int:
     finished = sum(one.state.finished for one in made.cells)
     print(f"{study.name}: {len(planned)} cells to run ({_states(made)}), store {store.folder.path()}", file=sys.stderr)
     with Writer.open(store) as writer:
-        executor = make_executor(options.executor, workers=options.workers, device=options.device)
         tracker = make_tracker(options.wandb, study=study, folder=_tracking_folder(store))
+        tracker.catch_up(store)
+        executor = make_executor(options.executor, workers=options.workers, device=options.device)
         display = Display(Progress.of(planned, finished))
         try:
             driver = Driver(study=study, writer=writer, executor=executor, listeners=(display, tracker))
@@ -130,37 +132,48 @@ def status(options: argparse.Namespace) -> int:
 
 
 def fit(options: argparse.Namespace) -> int:
-    analysis = _analyse(*_study_and_store(options), options)
-    _print_laws(analysis, options)
+    from pipeline.analysis import analyse
+
+    study, store = _study_and_store(options)
+    _print_laws(analyse(study, store.table(), laws=_laws(options), seed=options.seed).to_json(), options)
     return 0
 
 
 def report(options: argparse.Namespace) -> int:
+    from pipeline.analysis import analyse, fingerprint
     from pipeline.report import write_report
 
     study, store = _study_and_store(options)
-    analysis = _analyse(study, store, options)
-    path = options.out or os.path.join(_local_folder(store), "report.html")
-    write_report(analysis, path, records=store.records())
-    _print_laws(analysis, options)
-    print(f"report: {os.path.abspath(path)}", file=sys.stderr if options.json == "-" else sys.stdout)
+    points = store.table()
+    path = os.path.abspath(options.out or os.path.join(_local_folder(store), "report.html"))
+    beside = os.path.splitext(path)[0] + ".json"
+    made_from = fingerprint(study, points, laws=_laws(options), seed=options.seed)
+    facts = _read_json(beside) if os.path.exists(path) else {}
+    unchanged = facts.get("made_from") == made_from
+    if not unchanged:
+        analysis = analyse(study, points, laws=_laws(options), seed=options.seed)
+        records = store.records()
+        date = datetime.date.fromtimestamp(max(record.updated for record in records.values()))
+        write_report(analysis, path, records=records, date=date)
+        facts = {"made_from": made_from, **analysis.to_json()}
+        _write_json(beside, facts)
+    _print_laws(facts, options)
+    note = " (unchanged: nothing was fitted again)" if unchanged else ""
+    print(f"report: {path}{note}", file=sys.stderr if options.json == "-" else sys.stdout)
     return 0
 
 
-def _analyse(study: Study, store: Store, options: argparse.Namespace) -> Any:
-    from pipeline.analysis import analyse
-
-    laws = tuple(law.strip() for law in options.laws.split(",")) if options.laws else ()
-    return analyse(study, store.table(), laws=laws, seed=options.seed)
+def _laws(options: argparse.Namespace) -> tuple[str, ...]:
+    return tuple(law.strip() for law in options.laws.split(",")) if options.laws else ()
 
 
-def _print_laws(analysis: Any, options: argparse.Namespace) -> None:
+def _print_laws(facts: dict[str, Any], options: argparse.Namespace) -> None:
     if options.json:
-        _write_json(options.json, analysis.to_json())
+        _write_json(options.json, facts)
     if options.json != "-":
         from pipeline import show
 
-        show.laws(analysis)
+        show.laws(facts)
 
 
 def _study_and_store(options: argparse.Namespace) -> tuple[Study, Store]:
@@ -199,6 +212,15 @@ def _write_json(path: str, value: Any) -> None:
         return
     with open(path, "w", encoding="utf-8") as file:
         file.write(text + "\n")
+
+
+def _read_json(path: str) -> dict[str, Any]:
+    """What `_write_json` wrote, or nothing where that cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return {}
 
 
 def _parser() -> argparse.ArgumentParser:

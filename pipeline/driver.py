@@ -3,10 +3,13 @@
 Each class of failure has its own policy.
 
     preempted       the job goes back to the queue and resumes from its checkpoints, up to `MOST_TRIES` times
-    out_of_memory   a cohort is split into single cells; a single cell that still fails is reported
-    bug             likewise, so that one bad cell does not take its cohort with it
+    hung            likewise, once: its process is ended first
+    out_of_memory   another try with twice the share of the GPU, up to a whole one
+    bug             reported with its traceback; the other cells go on
     bad_config      reported
     diverged        no failure: the cell is kept as data
+
+When a cohort has used its tries, each of its cells gets a run of its own: a bad cell does not take the others with it.
 """
 
 from __future__ import annotations
@@ -15,17 +18,19 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pipeline.cost import Throughput, gather
-from pipeline.events import Event, Failed, Failure, Job, Measured
+from pipeline.events import Event, Failed, Failure, Job, Measured, Used
 from pipeline.executors import Executor, Report
+from pipeline.packing import Packing
 from pipeline.plan import PlannedCell
 from pipeline.store import Writer
 from pipeline.study import Cell, Study
+from trainers import Ending
 
-MOST_TRIES = 4
+MOST_TRIES = {Failure.PREEMPTED: 4, Failure.HUNG: 2}
 """A job that lost its worker this often is reported: by then it is more likely the cause than the victim."""
 COMMIT_SECONDS = 5.0
 """Finished cells move into Parquet at most this much later: rarely enough that files stay few."""
@@ -75,6 +80,7 @@ class Driver:
     _running: dict[tuple[str, ...], Job] = field(default_factory=dict)
     _cells: dict[str, Cell] = field(default_factory=dict)
     _unfinished: dict[str, None] = field(default_factory=dict)
+    _packing: Packing = field(default_factory=Packing)
     _stopping: bool = False
 
     def run(self, planned: Sequence[PlannedCell], throughput: Throughput) -> Outcome:
@@ -95,12 +101,7 @@ class Driver:
             while self._running or (self._queue and not self._stopping):
                 self._fill()
                 reports = self.executor.poll(TICK_SECONDS)
-                events = [
-                    event for report in reports for event in report.events if not self._retries(event, report.job)
-                ]
-                for report in reports:
-                    events += self._settle(report)
-                self._record(events, outcome)
+                self._record([event for report in reports for event in self._read(report)], outcome)
                 if time.monotonic() - last_commit > COMMIT_SECONDS:
                     self.writer.commit()
                     last_commit = time.monotonic()
@@ -113,7 +114,7 @@ class Driver:
         self._stopping = True
         self.executor.stop()
 
-    def _job(self, cells: Sequence[Cell], *, tries: int = 1) -> Job:
+    def _job(self, cells: Sequence[Cell], *, tries: int = 1, gpu_share: float = 0.0) -> Job:
         return Job(
             trainer=self.study.trainer,
             cells=tuple(cell.id for cell in cells),
@@ -122,12 +123,12 @@ class Driver:
             checkpoints=self.writer.store.folder.folder("checkpoints").url,
             checkpoint_seconds=self.checkpoint_seconds,
             tries=tries,
+            gpu_share=gpu_share,
         )
 
     def _fill(self) -> None:
-        while self._queue and not self._stopping and len(self._running) < self.executor.window:
-            job = self._queue.popleft()
-            cells = [self._cells[cell] for cell in job.cells]
+        while not self._stopping and len(self._running) < self.executor.window and (job := self._next()):
+            cells = self._cells_of(job)
             self.writer.begin(cells, device=self.executor.device)
             for listener in self.listeners:
                 for cell in cells:
@@ -135,43 +136,65 @@ class Driver:
             self._running[job.cells] = job
             self.executor.submit(job)
 
+    def _next(self) -> Job | None:
+        """The first job of the queue that may start now, with its share of a GPU."""
+        if self.executor.device == "cpu":
+            return self._queue.popleft() if self._queue else None
+        for index, job in enumerate(self._queue):
+            cells = self._cells_of(job)
+            if self._packing.may_start(cells[0]):
+                del self._queue[index]
+                return replace(job, gpu_share=max(job.gpu_share, self._packing.share(cells)))
+        return None
+
+    def _cells_of(self, job: Job) -> list[Cell]:
+        return [self._cells[cell] for cell in job.cells]
+
     def _record(self, events: Sequence[Event], outcome: Outcome) -> None:
         """Make events durable, then tell the listeners what was new."""
         new = self.writer.append(events)
         for event in new:
             if isinstance(event, Measured):
                 continue
+            if isinstance(event, Used):
+                self._packing.learn(self._cells[event.cell], event)
+                continue
             self._unfinished.pop(event.cell, None)
             if isinstance(event, Failed):
                 outcome.failed += 1
-            elif event.ending == "diverged":
+            elif event.ending == Ending.DIVERGED:
                 outcome.diverged += 1
             else:
                 outcome.done += 1
         for listener in self.listeners:
-            listener.tell(new)
+            listener.tell([event for event in new if not isinstance(event, Used)])
 
-    def _retries(self, event: Event, job: Job) -> bool:
-        """Whether a cell's failure is not yet final: its cohort is split, and each cell gets a run of its own."""
-        if not isinstance(event, Failed) or len(job.cells) == 1 or event.failure is Failure.BAD_CONFIG:
-            return False
-        self._queue.appendleft(self._job([self._cells[event.cell]], tries=job.tries))
-        return True
-
-    def _settle(self, report: Report) -> list[Event]:
-        """Take an ended job off the list, and decide what becomes of a lost one."""
+    def _read(self, report: Report) -> list[Event]:
+        """The events of a report that are final, and what becomes of an ended or a lost job."""
         job = report.job
-        if not report.over:
-            return []
-        del self._running[job.cells]
-        lost = [cell for cell in job.cells if cell in self._unfinished] if report.lost else []
-        if not lost or self._stopping:
-            return []
-        if report.lost is Failure.PREEMPTED and job.tries < MOST_TRIES:
-            self._queue.appendleft(self._job([self._cells[cell] for cell in lost], tries=job.tries + 1))
-            return []
-        failures = [Failed(cell=cell, failure=report.lost, message=report.message) for cell in lost]
-        return [failure for failure in failures if not self._retries(failure, job)]
+        events = [event for event in report.events if not isinstance(event, Failed)]
+        failures = [event for event in report.events if isinstance(event, Failed)]
+        if report.over:
+            del self._running[job.cells]
+            self._packing.forget_probe(self._cells[job.cells[0]])
+        if report.lost:
+            lost = [cell for cell in job.cells if cell in self._unfinished]
+            failures += [Failed(cell=cell, failure=report.lost, message=report.message) for cell in lost]
+        return events + (self._judge(failures, job) if failures else [])
+
+    def _judge(self, failures: Sequence[Failed], job: Job) -> list[Failed]:
+        """The failures that are final. The other cells are queued again, where a stopped study leaves them."""
+        failure = failures[0].failure
+        cells = [self._cells[event.cell] for event in failures]
+        if failure in MOST_TRIES and (job.tries < MOST_TRIES[failure] or self._stopping):
+            self._queue.appendleft(self._job(cells, tries=job.tries + 1, gpu_share=job.gpu_share))
+        elif failure is Failure.OUT_OF_MEMORY and 0 < job.gpu_share < 1:
+            self._queue.appendleft(self._job(cells, gpu_share=min(1.0, 2 * job.gpu_share)))
+        elif failure is not Failure.BAD_CONFIG and len(job.cells) > 1:
+            self._queue.extendleft(self._job([cell], gpu_share=job.gpu_share) for cell in cells)
+        else:
+            return list(failures)
+        return []
 
 
 class _Signals:

@@ -14,6 +14,7 @@ class Failure(StrEnum):
     """Why a job did not end. Each class has its own policy, in `pipeline.driver`."""
 
     PREEMPTED = "preempted"
+    HUNG = "hung"
     OUT_OF_MEMORY = "out_of_memory"
     BAD_CONFIG = "bad_config"
     BUG = "bug"
@@ -31,6 +32,8 @@ class Job:
     """Folder or URL that holds a folder of checkpoints for each cell."""
     checkpoint_seconds: float
     tries: int = 1
+    gpu_share: float = 0.0
+    """The part of a GPU that the job asks for; 0 on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +46,18 @@ class Measured:
     @property
     def key(self) -> tuple[int, int]:
         return self.point.step, self.point.inference_steps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Used:
+    """A cell's part of the GPU memory that its job takes, told once its first point is measured."""
+
+    cell: str
+    bytes: int
+    gpu: str
+    """Name of the GPU's type."""
+    gpu_bytes: int
+    """Memory of the whole GPU."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,8 +79,8 @@ class Failed:
     traceback: str = ""
 
 
-Event = Measured | Ended | Failed
-KINDS = {kind.__name__.lower(): kind for kind in (Measured, Ended, Failed)}
+Event = Measured | Used | Ended | Failed
+KINDS = {kind.__name__.lower(): kind for kind in (Measured, Used, Ended, Failed)}
 
 
 def to_json(event: Event) -> dict[str, Any]:

@@ -50,10 +50,10 @@ class Progress:
                 self.running.add(event.cell)
                 self._shares[event.cell] = event.point.step / self._steps[event.cell]
                 self._seconds[event.cell] = event.point.seconds
-                continue
-            self.running.discard(event.cell)
-            self._shares[event.cell] = 1.0
-            (self.ended if isinstance(event, Ended) else self.failed).add(event.cell)
+            elif isinstance(event, Ended | Failed):
+                self.running.discard(event.cell)
+                self._shares[event.cell] = 1.0
+                (self.ended if isinstance(event, Ended) else self.failed).add(event.cell)
 
     @property
     def share(self) -> float:

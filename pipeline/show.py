@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fitting import Comparison
-from pipeline.analysis import Analysis
 from pipeline.plan import Plan
 from pipeline.progress import clock
 from pipeline.store import CellRecord
@@ -48,16 +46,18 @@ def plan(made: Plan, *, every: bool) -> None:
     )
 
 
-def laws(analysis: Analysis) -> None:
-    """Fitted and held-out error of every law."""
-    prepared = analysis.prepared
-    excluded = ", ".join(f"{n} {rule}" for rule, n in prepared.excluded.items()) or "none"
-    held_out = len(prepared.held_out) if prepared.held_out is not None else 0
-    print(f"{len(prepared.fitted)} points fitted, {held_out} held out ({prepared.study.split.held_out})")
+def laws(facts: Mapping[str, Any]) -> None:
+    """Fitted and held-out error of every law, from `Analysis.to_json`."""
+    excluded = ", ".join(f"{n} {rule}" for rule, n in facts["excluded"].items()) or "none"
+    print(f"{facts['rows_fit']} points fitted, {facts['rows_held_out']} held out ({facts['held_out']})")
     print(f"excluded: {excluded}")
     _table(
         ["law", "fitted RMSLE", "held-out RMSLE", "seconds", "status", "structure"],
-        [_law_row(row) for row in analysis.comparisons],
+        [
+            (law["law"], *(_error(law, name) for name in ("rmsle_fit", "rmsle_held_out")))
+            + (f"{law['seconds']:.1f}", law["status"], law.get("structure") or law["reason"])
+            for law in facts["laws"]
+        ],
     )
 
 
@@ -68,11 +68,8 @@ def failures(records: Sequence[CellRecord], *, tracebacks: bool) -> None:
             print(record.traceback)
 
 
-def _law_row(row: Comparison) -> tuple[str, ...]:
-    if row.fit is None:
-        return row.law, "-", "-", f"{row.seconds:.1f}", "does not apply", row.reason
-    held_out = str(row.rmsle_held_out) if row.rmsle_held_out else "-"
-    return row.law, str(row.rmsle_fit), held_out, f"{row.seconds:.1f}", row.fit.status.value, row.fit.structure
+def _error(law: Mapping[str, Any], name: str) -> str:
+    return f"{law[name]:.4f} ± {law[f'{name}_error']:.4f}" if law.get(name) is not None else "-"
 
 
 def _value(value: Any) -> str:

@@ -14,13 +14,14 @@ one of the two or in both; a reader takes a finished cell from Parquet alone, so
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
 from pipeline.errors import PipelineError
-from pipeline.events import Ended, Event, Failed, Measured, from_json, to_json
+from pipeline.events import Ended, Event, Failed, Measured, Used, from_json, to_json
 from pipeline.files import Folder
 from pipeline.lease import Lease, is_alive, read_holder
 from pipeline.study import Cell
@@ -46,6 +47,12 @@ class CellRecord:
     seconds: float = 0.0
     points: int = 0
     device: str = ""
+    updated: float = 0.0
+    """When the driver last heard of it, in Unix seconds."""
+    bytes: int = 0
+    """GPU memory that it took, its part of its cohort's; 0 where it was not measured."""
+    gpu: str = ""
+    gpu_bytes: int = 0
     failure: str = ""
     message: str = ""
     traceback: str = ""
@@ -61,17 +68,23 @@ class _Open:
 
     record: dict[str, Any]
     points: dict[tuple[int, int], Measured] = field(default_factory=dict)
+    used: Used | None = None
     last: Ended | Failed | None = None
+    updated: float = 0.0
 
-    def add(self, event: Event) -> bool:
-        """Take an event in; False if it says nothing new."""
+    def add(self, event: Event, at: float) -> bool:
+        """Take in an event heard at a Unix time; False if it says nothing new."""
+        self.updated = max(self.updated, at)
         if isinstance(event, Measured):
             if event.key in self.points:
                 return False
             self.points[event.key] = event
             self.last = None if isinstance(self.last, Failed) else self.last
             return True
-        self.last = event
+        if isinstance(event, Used):
+            self.used = event
+        else:
+            self.last = event
         return True
 
     def summary(self) -> CellRecord:
@@ -82,8 +95,10 @@ class _Open:
             facts = {"status": str(self.last.ending)}
         elif isinstance(self.last, Failed):
             facts = {"status": "failed"} | {k: getattr(self.last, k) for k in ("failure", "message", "traceback")}
+        if self.used:
+            facts |= {"bytes": self.used.bytes, "gpu": self.used.gpu, "gpu_bytes": self.used.gpu_bytes}
         reached = {"step": latest.step, "seconds": latest.seconds} if latest else {}
-        return CellRecord(**self.record, **facts, **reached, points=len(points))
+        return CellRecord(**self.record, **facts, **reached, points=len(points), updated=self.updated)
 
 
 class Store:
@@ -189,8 +204,9 @@ class Writer:
 
     def append(self, events: Iterable[Event]) -> list[Event]:
         """Make events durable. Returns those that were new: a repeated point is dropped."""
-        new = [event for event in events if event.cell in self._open and self._open[event.cell].add(event)]
-        lines = self._begun + [to_json(event) for event in new]
+        at = round(time.time(), 3)
+        new = [event for event in events if event.cell in self._open and self._open[event.cell].add(event, at)]
+        lines = self._begun + [{"at": at, **to_json(event)} for event in new]
         if lines:
             if self._lease.lost:
                 raise PipelineError(
@@ -241,7 +257,8 @@ def _replay(chunk: bytes, open_cells: dict[str, _Open]) -> None:
             del entry["event"]
             open_cells.setdefault(entry["id"], _Open(record=entry))
         elif entry["cell"] in open_cells:
-            open_cells[entry["cell"]].add(from_json(entry))
+            at = entry.pop("at")
+            open_cells[entry["cell"]].add(from_json(entry), at)
 
 
 def _cell_of(line: Mapping[str, Any]) -> str:

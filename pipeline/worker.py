@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 
 from pipeline.checkpoints import load_checkpoint, save_checkpoint
-from pipeline.events import Ended, Event, Failed, Failure, Job, Measured
+from pipeline.events import Ended, Event, Failed, Failure, Job, Measured, Used
 from pipeline.files import Folder
 from trainers import Checkpoint, End, Ending, Point, TrainerError, load_trainer
 
@@ -22,6 +22,7 @@ def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
     use_one_thread()
     context = _Context(job, should_stop)
     ended: set[str] = set()
+    measured = not job.device.startswith("cuda")
     try:
         trainer = load_trainer(job.trainer)
         configs = [trainer.Config(**config) for config in job.configs]
@@ -31,6 +32,9 @@ def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
             if isinstance(event, Point):
                 context.points[event.cell].append(event)
                 yield Measured(cell=cell, point=event)
+                if not measured:
+                    measured = True
+                    yield from _gpu_memory(job)
             elif isinstance(event, End):
                 ended.add(cell)
                 yield Ended(cell=cell, step=event.step, ending=Ending(event.ending))
@@ -85,6 +89,15 @@ class _Context:
 
     def should_stop(self) -> bool:
         return self._should_stop()
+
+
+def _gpu_memory(job: Job) -> list[Used]:
+    """Each cell's part of the most that the job has allocated so far."""
+    import torch
+
+    most = torch.cuda.max_memory_allocated(job.device) // len(job.cells)
+    gpu = torch.cuda.get_device_properties(job.device)
+    return [Used(cell=cell, bytes=most, gpu=gpu.name, gpu_bytes=gpu.total_memory) for cell in job.cells]
 
 
 def _classify(error: Exception) -> Failure:

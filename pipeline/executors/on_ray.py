@@ -104,11 +104,12 @@ def _run(job: Job, stopper: Any) -> Iterator[list[Event]]:
             pass  # The driver is gone, and the stopper with it.
         return True
 
-    yield from in_batches(run_job(job, should_stop))
+    if not should_stop():  # It may have waited in Ray's queue while the study was stopped.
+        yield from in_batches(run_job(job, should_stop))
 
 
 def _connect(workers: int | None) -> None:
-    """Join the cluster that RAY_ADDRESS names, as in a submitted job; otherwise start one on this machine's loopback."""
+    """Join the cluster that RAY_ADDRESS names, as in a submitted job; otherwise start one on this machine alone."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"log_to_driver": False, "logging_level": "error"}

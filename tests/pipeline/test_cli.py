@@ -47,7 +47,15 @@ def test_from_plan_to_report(studies, capsys, tmp_path):
     assert "24 points fitted, 24 held out (parameters > 2000)" in capsys.readouterr().out
     assert unsl("report", "rehearsal") == 0
     path = Path(capsys.readouterr().out.split("report: ")[1].strip())
-    assert path.read_text().startswith("<!DOCTYPE html>")
+    page = path.read_text()
+    assert page.lower().startswith("<!doctype html>")
+    assert unsl("report", "rehearsal") == 0
+    assert "unchanged: nothing was fitted again" in capsys.readouterr().out
+    studies["rehearsal"] = make_study(seeds=(0, 1, 2))
+    assert run_inline() == 0
+    assert unsl("report", "rehearsal") == 0
+    assert "unchanged" not in capsys.readouterr().out
+    assert path.read_text() != page
 
 
 def test_json_is_json(studies, capsys, tmp_path):
@@ -145,7 +153,8 @@ import sys
 from rehearsal import make_study
 from pipeline import cli
 cli.load_study = lambda name: make_study(fixed={"steps": 512, "step_seconds": 1e-3})
-sys.exit(cli.main(["run", "rehearsal", "--executor", EXECUTOR, "--device", "cpu", "--wandb", "off", "--store", sys.argv[1]]))
+options = ["--executor", sys.argv[2], "--device", "cpu", "--wandb", "off", "--store", sys.argv[1]]
+sys.exit(cli.main(["run", "rehearsal", *options]))
 """
 
 
@@ -154,11 +163,10 @@ def test_a_killed_driver_loses_and_doubles_nothing(tmp_path, executor):
     """kill -9 in the middle, twice; then the study runs to the table of an undisturbed run."""
     study = make_study(fixed={"steps": 512, "step_seconds": 1e-3})
     store, whole = (Store(str(tmp_path / name), study.name) for name in ("runs", "whole"))
-    program = KILLED.replace("EXECUTOR", repr(executor))
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "support")}
 
     def start():
-        command = [sys.executable, "-c", program, str(tmp_path / "runs")]
+        command = [sys.executable, "-c", KILLED, str(tmp_path / "runs"), executor]
         return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
     finished_before: set[str] = set()

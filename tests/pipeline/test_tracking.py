@@ -276,7 +276,7 @@ def test_neither_the_key_nor_the_machine_is_written_down(folder):
 
 def python(program: str, *arguments: str, **changes: str) -> subprocess.CompletedProcess:
     environment = {k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"} | changes
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
     return subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, env=environment, timeout=60
     )

@@ -13,6 +13,17 @@ import pytest
 
 from trainers import TRAINERS, Checkpoint, End, Ending, Point, Trainer, TrainerError, load_trainer
 
+SMALL_AGENT = {
+    "game": "bossfight",
+    "width": 0.1,
+    "steps": 20,
+    "batch_size": 32,
+    "environments": 4,
+    "minibatches": 2,
+    "epochs": 1,
+    "test_episodes": 2,
+}
+
 SMALL = {
     "oracle": {
         "cohort": [{"steps": 300, "seed": seed} for seed in (0, 1)] + [{"steps": 300, "dataset_size": 77}],
@@ -31,6 +42,11 @@ SMALL = {
         ],
         "diverging": {"bits": 12, "width": 8, "steps": 300, "init_scale": 1e20, "learning_rate": 1e20},
         "refused": {"parity_bits": 99},
+    },
+    "procgen": {
+        "cohort": [SMALL_AGENT | difference for difference in ({"seed": 0}, {"seed": 1}, {"dataset_size": 3})],
+        "diverging": SMALL_AGENT | {"learning_rate": 1e20},
+        "refused": {"batch_size": 99},
     },
 }
 """For each trainer: configurations of one shape, one that diverges, and one that is refused."""
