@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.list:
         for exam in EXAMS:
-            print(f"{exam.name}  [{exam.domain}, {exam.half}]  held out: {exam.held_out}  {exam.source.url}")
+            where = f"{exam.source.folder}/{exam.file} from {exam.source.url}"
+            print(f"{exam.name}  [{exam.domain}, {exam.half}]  held out: {exam.held_out}  {where}")
         return 0
     try:
         if not options.data:

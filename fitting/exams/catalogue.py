@@ -18,109 +18,8 @@ from dataclasses import replace
 
 from ..errors import FittingError
 from ..metric import Metric
+from . import sources
 from .definition import HALVES, Exam, Source
-
-_CHINCHILLA = Source(
-    folder="chinchilla-epoch",
-    title="Chinchilla's points, recovered from its figure",
-    url="https://github.com/epoch-research/analyzing-chinchilla",
-    paper="2404.10102",
-)
-_DATABLATIONS = Source(
-    folder="datablations",
-    title="Data-constrained language models",
-    url="https://github.com/huggingface/datablations",
-    paper="2305.16264",
-)
-_STEPLAW = Source(
-    folder="steplaw-dense",
-    title="Step Law: learning rate x batch size",
-    url="https://github.com/step-law/steplaw",
-    paper="2503.04715",
-)
-_OPENLM = Source(
-    folder="openlm-overtrain",
-    title="OpenLM over-training testbed",
-    url="https://github.com/mlfoundations/scaling",
-    paper="2403.08540",
-)
-_VOCABULARY = Source(
-    folder="vocab-scaling",
-    title="Scaling with vocabulary",
-    url="https://github.com/sail-sg/scaling-with-vocab",
-    paper="2407.13623",
-)
-_MISFITTING = Source(
-    folder="misfitting",
-    title="(Mis)Fitting survey runs",
-    url="https://github.com/hadasah/scaling_laws",
-    paper="2502.18969",
-)
-_ISOFLOPS = Source(
-    folder="isoflops-compiled",
-    title="IsoFLOP points in one format",
-    url="https://github.com/Open-Athena/scaling-law-analysis",
-)
-_PORIAN = Source(
-    folder="porian-isoflop",
-    title="Resolving discrepancies in compute-optimal scaling",
-    url="https://github.com/formll/resolving-scaling-law-discrepancies",
-    paper="2406.19146",
-)
-_FINETUNE = Source(
-    folder="rectified-sft",
-    title="Fine-tuning loss by set size",
-    url="https://github.com/linhaowei1/Fine-tuning-Scaling-Law",
-    paper="2402.02314",
-)
-_CONTEXT = Source(
-    folder="llama2-context",
-    title="Llama-2 loss by context length",
-    url="https://github.com/MilesCranmer/pysr_scaling_laws",
-    paper="2309.16039",
-)
-_OPENCLIP = Source(
-    folder="openclip-laion",
-    title="CLIP on LAION",
-    url="https://github.com/LAION-AI/scaling-laws-openclip",
-    paper="2212.07143",
-)
-_VALUE_RL = Source(
-    folder="value-rl-utd",
-    title="Value-based reinforcement learning: updates x critic size",
-    url="https://github.com/prestonfu/model_scaling",
-    paper="2508.14881",
-)
-_SUPERCOLLAPSE = Source(
-    folder="supercollapse-mlp",
-    title="MLP regression: width x steps",
-    url="https://github.com/shikaiqiu/supercollapse",
-)
-_REVISITING = Source(
-    folder="revisiting-nsl",
-    title="Revisiting neural scaling laws",
-    url="https://github.com/google-research/google-research/tree/master/revisiting_neural_scaling_laws",
-    paper="2209.06640",
-)
-_BNSL = Source(
-    folder="bnsl-4digit-addition",
-    title="Four-digit addition",
-    url="https://github.com/ethancaballero/broken_neural_scaling_laws",
-    paper="2210.14891",
-)
-_DOUBLE_DESCENT = Source(
-    folder="double-descent-curves",
-    title="Deep double descent",
-    url="https://github.com/DongWooLee-Eli/nslpfn",
-    paper="1912.02292",
-)
-_EPOCHWISE = Source(
-    folder="epochwise-double-descent",
-    title="Epoch-wise double descent",
-    url="https://github.com/MLI-lab/early_stopping_double_descent",
-    paper="2007.10099",
-)
-_NANO = Source(folder="nano-width", title="nanoGPT widths", url="https://github.com/DongWooLee-Eli/nslpfn")
 
 _GPT2_VOCABULARY, _NEOX_VOCABULARY = math.log(50257), math.log(50432)
 
@@ -134,12 +33,12 @@ def _language() -> Iterator[Exam]:
         more = {"inputs": {"N": "N", "D": "D"}, "metric": Metric(name="loss")} | more
         return Exam(name=name, domain="language", source=source, file=file, column=column, held_out=held_out, **more)
 
-    yield exam("chinchilla", _CHINCHILLA, "chinchilla.csv", "loss", "C >= 1e21")
+    yield exam("chinchilla", sources.CHINCHILLA, "chinchilla.csv", "loss", "C >= 1e21")
     for runs, rows in (("182", "in_authors_fit == 1"), ("all", "")):
         for what, held_out in (("size", "N >= 2.8e9"), ("unique", "unique_tokens >= 1e10")):
             yield exam(
                 f"datablations-{runs}-by-{what}",
-                _DATABLATIONS,
+                sources.DATABLATIONS,
                 "datablations.csv",
                 "val_loss",
                 held_out,
@@ -150,7 +49,7 @@ def _language() -> Iterator[Exam]:
     for what, rows, held_out in (("size", "", "N >= 1e9"), ("tokens", "N < 1e9", "D >= 5e10")):
         yield exam(
             f"steplaw-by-{what}",
-            _STEPLAW,
+            sources.STEPLAW,
             "steplaw_dense.csv",
             "smooth_loss",
             held_out,
@@ -160,7 +59,7 @@ def _language() -> Iterator[Exam]:
     for short, train_set in (("c4", "c4_original"), ("rpj", "rpj"), ("rw", "rw_original")):
         yield exam(
             f"openlm-{short}",
-            _OPENLM,
+            sources.OPENLM,
             "openlm.csv",
             "val_c4_val",
             "N >= 4e8",
@@ -170,7 +69,7 @@ def _language() -> Iterator[Exam]:
     # The loss is relative to that of a unigram model and so negative; its logarithm needs a floor below every value.
     yield exam(
         "vocabulary",
-        _VOCABULARY,
+        sources.VOCABULARY,
         "vocab.csv",
         "unigram_normalized_loss",
         "N_nonvocab > 1e9",
@@ -180,7 +79,7 @@ def _language() -> Iterator[Exam]:
     )
     yield exam(
         "misfitting",
-        _MISFITTING,
+        sources.MISFITTING,
         "final_ckpt.csv",
         "c4_eval_loss",
         "N >= 4.5e8",
@@ -190,7 +89,7 @@ def _language() -> Iterator[Exam]:
         ("llama3-isoflop", "llama_3__raw_loss", "C >= 2e21"),
         ("fineweb-isoflop", "misfitting__fineweb_c4__transformer", "C >= 5e18"),
     ):
-        yield exam(name, _ISOFLOPS, "isoflops.csv", "loss", held_out, rows=f"experiment == '{experiment}'")
+        yield exam(name, sources.ISOFLOPS, "isoflops.csv", "loss", held_out, rows=f"experiment == '{experiment}'")
     for name, rows in (
         ("porian-rw-base", "dataset == 'rw' and hparams == 'base' and warmup == 'long' and decay == 'kaplan'"),
         ("porian-rw-tuned", "dataset == 'rw' and hparams == 'tuned' and warmup == 'short'"),
@@ -198,7 +97,7 @@ def _language() -> Iterator[Exam]:
     ):
         yield exam(
             name,
-            _PORIAN,
+            sources.PORIAN,
             "isoflop_points.csv",
             "loss",
             "flops > 1.7e18",
@@ -206,7 +105,7 @@ def _language() -> Iterator[Exam]:
         )
     yield exam(
         "finetune-gpt2-wmt19",
-        _FINETUNE,
+        sources.FINETUNE,
         "sft.csv",
         "test_loss",
         "examples >= 2e5",
@@ -215,7 +114,7 @@ def _language() -> Iterator[Exam]:
     )
     yield exam(
         "llama2-context",
-        _CONTEXT,
+        sources.CONTEXT,
         "llama2_context.csv",
         "loss",
         "N > 50",
@@ -244,7 +143,7 @@ def _vision() -> Iterator[Exam]:
         yield Exam(
             name=f"openclip-{task.split('/')[-1]}",
             domain="vision",
-            source=_OPENCLIP,
+            source=sources.OPENCLIP,
             file="zeroshot.csv",
             column="acc1",
             inputs={"N": "mparams", "samples": "samples_seen"},
@@ -258,7 +157,7 @@ def _vision() -> Iterator[Exam]:
             yield Exam(
                 name=f"{words}-10shot-{family.lower()}",
                 domain="vision",
-                source=_REVISITING,
+                source=sources.REVISITING,
                 file="benchmark.vision.csv",
                 column="Loss",
                 inputs={"examples": "Seen Examples"},
@@ -274,7 +173,7 @@ def _other() -> Iterator[Exam]:
         yield Exam(
             name=f"value-rl-{short}",
             domain="other",
-            source=_VALUE_RL,
+            source=sources.VALUE_RL,
             file="time_to_threshold.csv",
             column="env_steps_to_threshold",
             inputs={"updates": "utd", "N": "critic_params"},
@@ -285,7 +184,7 @@ def _other() -> Iterator[Exam]:
     yield Exam(
         name="mlp-width-steps",
         domain="other",
-        source=_SUPERCOLLAPSE,
+        source=sources.SUPERCOLLAPSE,
         file="mlp_curves.csv",
         column="test_loss",
         inputs={"N": "num_params", "steps": "step"},
@@ -309,7 +208,7 @@ def _curves() -> Iterator[Exam]:
                 yield curve(
                     f"curve-{words}-{shots}shot-{_slug(model)}",
                     "vision",
-                    _REVISITING,
+                    sources.REVISITING,
                     "benchmark.vision.csv",
                     "Loss",
                     seen,
@@ -318,13 +217,15 @@ def _curves() -> Iterator[Exam]:
                 )
     for model in ("6 Enc, 6 Dec", "28 Enc, 6 Dec", "6 Enc, 28 Dec", "Dec-only", "TEnc-LSTM"):
         rows = f"Domain == 'NMT' and Model == '{model}'"
-        yield curve(f"curve-nmt-{_slug(model)}", "language", _REVISITING, "benchmark.lang.csv", "Loss", seen, rows)
+        yield curve(
+            f"curve-nmt-{_slug(model)}", "language", sources.REVISITING, "benchmark.lang.csv", "Loss", seen, rows
+        )
     for model in ("1.68e+07", "1.34e+08", "2.62e+08", "4.53e+08", "1.07e+09"):
         rows = f"Domain == 'LM' and Model == '{model}'"
         yield curve(
             f"curve-lm-{_slug(model)}",
             "language",
-            _REVISITING,
+            sources.REVISITING,
             "benchmark.lang.csv",
             "Loss",
             seen,
@@ -336,7 +237,7 @@ def _curves() -> Iterator[Exam]:
             yield curve(
                 f"curve-bigbench-{task}-{shots}shot",
                 "language",
-                _REVISITING,
+                sources.REVISITING,
                 "benchmark.lang.csv",
                 "Loss",
                 seen,
@@ -346,7 +247,7 @@ def _curves() -> Iterator[Exam]:
     yield curve(
         "curve-addition",
         "other",
-        _BNSL,
+        sources.BNSL,
         "addition.csv",
         "test_cross_entropy",
         {"examples": "train_dataset_size"},
@@ -374,7 +275,7 @@ def _curves() -> Iterator[Exam]:
         yield curve(
             f"curve-descent-{name}",
             domain,
-            _DOUBLE_DESCENT,
+            sources.DOUBLE_DESCENT,
             "curves.csv",
             "y",
             {"x": "x"},
@@ -386,7 +287,7 @@ def _curves() -> Iterator[Exam]:
         yield curve(
             f"curve-epochs-{run}",
             "vision",
-            _EPOCHWISE,
+            sources.EPOCHWISE,
             "mcnn_cifar10.csv",
             "test_error",
             {"epoch": "epoch"},
@@ -399,7 +300,7 @@ def _curves() -> Iterator[Exam]:
             yield curve(
                 f"curve-nanogpt-{which}-{setting}",
                 "language",
-                _NANO,
+                sources.NANO,
                 "nano.csv",
                 "val_loss",
                 {"width": "n_embd"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -151,7 +152,12 @@ def table_path(exam: Exam, data: str | Path) -> Path:
 
 
 def read_columns(path: Path) -> dict[str, np.ndarray]:
-    """A CSV as columns: numbers where every entry that is not empty is one (empty = nan), else text."""
+    """A CSV as columns that cannot be written to: numbers where every entry is one or empty (nan), else text."""
+    return dict(_read(path, path.stat().st_mtime_ns))
+
+
+@lru_cache(maxsize=4)  # many exams read one file
+def _read(path: Path, changed: int) -> dict[str, np.ndarray]:
     with open(path, newline="", encoding="utf-8") as stream:
         lines = list(csv.reader(stream))
     if len(lines) < 2:
@@ -160,7 +166,10 @@ def read_columns(path: Path) -> dict[str, np.ndarray]:
     short = next((k for k, line in enumerate(body, start=2) if len(line) != len(header)), None)
     if short is not None:
         raise FittingError(f"{path}, line {short}: {len(header)} entries expected; the file may be cut off")
-    return {name: _parsed([line[k] for line in body]) for k, name in enumerate(header)}
+    columns = {name: _parsed([line[k] for line in body]) for k, name in enumerate(header)}
+    for values in columns.values():
+        values.setflags(write=False)
+    return columns
 
 
 def _parsed(texts: list[str]) -> np.ndarray:

@@ -66,9 +66,11 @@ def html_page(
             if some:
                 parts.append(f"<h2>Every exam: {kind}, {half} half</h2>" + _table(*report.exam_rows(some)))
                 parts.append("<div class='figures'>" + "".join(_figure(r, data, law) for r in some) + "</div>")
-    lines = [f"{r.exam.name}: {r.reason}" for r in results if r.reason] + report.failure_lines(results)
-    if lines:
-        parts.append("<h2>Without a score</h2><ul>" + "".join(f"<li>{html.escape(x)}</li>" for x in lines) + "</ul>")
+    absent = [f"{r.exam.name}: {r.reason}" for r in results if r.reason] + report.failure_lines(results)
+    for title, lines in (("Rows left out", report.excluded_lines(results)), ("Without a score", absent)):
+        if lines:
+            items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+            parts.append(f"<h2>{title}</h2><ul>{items}</ul>")
     return "\n".join(parts) + "</html>\n"
 
 

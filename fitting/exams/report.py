@@ -36,6 +36,9 @@ def text_report(results: Sequence[ExamResult], answers: Sequence[KnownAnswer] = 
                 parts.append(grid(*ratio_rows(some, law)))
                 parts.append(f"\nexams on which {law} extrapolates best")
                 parts.append(grid(*win_rows(some, law)))
+    left_out = excluded_lines(results)
+    if left_out:
+        parts.append("\nROWS LEFT OUT\n" + "\n".join(left_out))
     reasons = [f"  {r.exam.name}: {r.reason}" for r in results if r.reason]
     if reasons:
         parts.append("\nNOT HELD\n" + "\n".join(reasons))
@@ -106,10 +109,25 @@ def ratio_rows(results: Sequence[ExamResult], law: str) -> tuple[list[str], list
 
 def win_rows(results: Sequence[ExamResult], law: str) -> tuple[list[str], list[list[str]]]:
     rows = [
-        [w.domain, f"{w.wins} of {w.exams}", f"{w.value:.1%}", "" if w.paper is None else f"{w.paper:.2%}"]
+        [
+            w.domain,
+            f"{w.wins} of {w.exams}",
+            f"{w.value:.1%}",
+            f"{w.rival} {w.rival_wins / w.exams:.1%}" if w.rival else "",
+            "" if w.paper is None else f"{w.paper:.2%}",
+        ]
         for w in summary.win_rates(results, law)
     ]
-    return ["domain", "best on", "rate", "paper, on its own tasks"], rows
+    return ["domain", "best on", "rate", "most of the others", "paper, on its own tasks"], rows
+
+
+def excluded_lines(results: Sequence[ExamResult]) -> list[str]:
+    """Exams of which rows were left out, by rule."""
+    return [
+        f"  {r.exam.name}: " + ", ".join(f"{count} {rule}" for rule, count in r.excluded.items() if count)
+        for r in results
+        if any(r.excluded.values())
+    ]
 
 
 def failure_lines(results: Sequence[ExamResult]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,12 +35,17 @@ class Ratio:
 
 @dataclass(frozen=True, kw_only=True)
 class WinRate:
-    """Of the exams of a domain on which the law has a score, the part on which no other law extrapolates better."""
+    """Of the exams of a domain on which the law has a score, the part on which no other law extrapolates better.
+
+    rival: the law that wins most of the exams, but for this one; rival_wins: how many.
+    """
 
     domain: str
     wins: int
     exams: int
     paper: float | None
+    rival: str
+    rival_wins: int
 
     @property
     def value(self) -> float:
@@ -96,9 +102,20 @@ def win_rates(results: Sequence[ExamResult], law: str) -> tuple[WinRate, ...]:
     rates = []
     for domain in DOMAINS:
         contests = [r for r in results if r.exam.domain == domain and len(r.ranked) > 1 and r.score(law) is not None]
-        wins = sum(r.ranked[0].law == law for r in contests)
+        winners = Counter(r.ranked[0].law for r in contests)
+        wins = winners.pop(law, 0)
+        rival, rival_wins = winners.most_common(1)[0] if winners else ("", 0)
         if contests:
-            rates.append(WinRate(domain=domain, wins=wins, exams=len(contests), paper=PAPER_WINS.get(domain)))
+            rates.append(
+                WinRate(
+                    domain=domain,
+                    wins=wins,
+                    exams=len(contests),
+                    paper=PAPER_WINS.get(domain),
+                    rival=rival,
+                    rival_wins=rival_wins,
+                )
+            )
     return tuple(rates)
 
 

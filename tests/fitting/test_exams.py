@@ -220,6 +220,7 @@ def test_a_win_needs_a_rival():
     vision, language = win_rates(RESULTS, "unsl")
     assert (vision.domain, vision.wins, vision.exams, vision.paper) == ("vision", 1, 1, 0.6087)
     assert (language.wins, language.exams, language.value) == (1, 2, 0.5)
+    assert (language.rival, language.rival_wins) == ("a3", 1) and vision.rival == ""
 
 
 def test_report_names_numbers_and_json_is_plain():
