@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     study, store = _study_and_store(options)
     made = make_plan(study, store)
     _refuse_changes(made, accepted=options.accept_changes)
-    planned = made.to_run(retry_failed=options.retry_failed)
+    planned = made.to_run(retry_failed=options.retry == "failed")
     if not planned:
         print(f"nothing to run: {_states(made)}. Next: unsl report {study.name}")
         return 1 if "failed" in made.counts() else 0
@@ -75,7 +75,12 @@ def run(options: argparse.Namespace) -> int:
     with Writer.open(store) as writer:
         tracker = make_tracker(options.wandb, study=study, folder=_tracking_folder(store))
         tracker.catch_up(store)
-        executor = make_executor(options.executor, workers=options.workers, device=options.device)
+        executor = make_executor(
+            options.executor,
+            workers=options.workers,
+            device=options.device,
+            hang_seconds=60 * options.hang_minutes,
+        )
         display = Display(Progress.of(planned, finished))
         try:
             driver = Driver(study=study, writer=writer, executor=executor, listeners=(display, tracker))
@@ -93,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
         f"in {clock(outcome.seconds)}{left}"
     )
     if outcome.failed:
-        print(f"unsl status {study.name} --failed shows why; unsl run {study.name} --retry-failed tries again")
+        print(f"unsl status {study.name} --failed shows why; unsl run {study.name} --retry failed tries again")
     return outcome.exit_code
 
 
@@ -239,7 +244,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--wandb", choices=("auto", "online", "offline", "off"), default="auto", help="W&B (default: auto)"
     )
-    one.add_argument("--retry-failed", action="store_true", help="run cells again that failed")
+    one.add_argument("--retry", choices=("failed",), help="run cells again that failed")
+    one.add_argument(
+        "--hang-minutes", type=float, default=30.0, help="end a job that is silent this long (default: 30)"
+    )
     one.add_argument("--accept-changes", action="store_true", help="run changed cells as new ones")
 
     one = _verb(verbs, status, "what is done, running and failed", "unsl status quickstart --failed")

@@ -14,15 +14,16 @@ When a cohort has used its tries, each of its cells gets a run of its own: a bad
 
 from __future__ import annotations
 
+import itertools
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from pipeline.cost import Throughput, gather
-from pipeline.events import Event, Failed, Failure, Job, Measured, Used
+from pipeline.cost import LONGEST_JOB_SHARE, Throughput, gather
+from pipeline.events import Ended, Event, Failed, Failure, Job, Measured, Used
 from pipeline.executors import Executor, Report
 from pipeline.packing import Packing
 from pipeline.plan import PlannedCell
@@ -35,6 +36,8 @@ MOST_TRIES = {Failure.PREEMPTED: 4, Failure.HUNG: 2}
 COMMIT_SECONDS = 5.0
 """Finished cells move into Parquet at most this much later: rarely enough that files stay few."""
 TICK_SECONDS = 0.5
+TASK_SECONDS = 1.0
+"""Short jobs go to a worker together until they are predicted to take this long: handing over costs milliseconds."""
 CHECKPOINT_SECONDS = 30.0
 """Between checkpoints of a job: what a lost worker costs at most, and about a thousandth of the time to write one."""
 
@@ -77,10 +80,14 @@ class Driver:
     listeners: Sequence[Listener]
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     _queue: deque[Job] = field(default_factory=deque)
-    _running: dict[tuple[str, ...], Job] = field(default_factory=dict)
+    _running: dict[int, set[str]] = field(default_factory=dict)
+    """Jobs by number, with their cells that have neither ended nor failed."""
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
     _cells: dict[str, Cell] = field(default_factory=dict)
     _unfinished: dict[str, None] = field(default_factory=dict)
     _packing: Packing = field(default_factory=Packing)
+    _throughput: Throughput = field(default_factory=lambda: Throughput.fit([]))
+    _task_seconds: float = 0.0
     _stopping: bool = False
 
     def run(self, planned: Sequence[PlannedCell], throughput: Throughput) -> Outcome:
@@ -95,6 +102,9 @@ class Driver:
             workers=self.executor.workers,
         )
         self._queue.extend(self._job(cohort) for cohort in cohorts)
+        self._throughput = throughput
+        fair_share = sum(one.predicted_seconds for one in planned) / self.executor.workers
+        self._task_seconds = min(TASK_SECONDS, fair_share * LONGEST_JOB_SHARE)
         outcome = Outcome()
         last_commit = time.monotonic()
         with _Signals(self.stop):
@@ -116,36 +126,46 @@ class Driver:
 
     def _job(self, cells: Sequence[Cell], *, tries: int = 1, gpu_share: float = 0.0) -> Job:
         return Job(
+            number=next(self._numbers),
             trainer=self.study.trainer,
             cells=tuple(cell.id for cell in cells),
             configs=tuple(dict(cell.config) for cell in cells),
             device=self.executor.device,
             checkpoints=self.writer.store.folder.folder("checkpoints").url,
             checkpoint_seconds=self.checkpoint_seconds,
+            begun=frozenset(cell.id for cell in cells if self.writer.has_begun(cell.id)),
             tries=tries,
             gpu_share=gpu_share,
         )
 
     def _fill(self) -> None:
-        while not self._stopping and len(self._running) < self.executor.window and (job := self._next()):
-            cells = self._cells_of(job)
-            self.writer.begin(cells, device=self.executor.device)
-            for listener in self.listeners:
-                for cell in cells:
-                    listener.begin(cell, self.writer.points(cell.id))
-            self._running[job.cells] = job
-            self.executor.submit(job)
+        while not self._stopping and self.executor.wants_more() and (jobs := self._next()):
+            for job in jobs:
+                cells = self._cells_of(job)
+                self.writer.begin(cells, device=self.executor.device)
+                for listener in self.listeners:
+                    for cell in cells:
+                        listener.begin(cell, self.writer.points(cell.id))
+                self._running[job.number] = set(job.cells)
+            self.executor.submit(jobs)
 
-    def _next(self) -> Job | None:
-        """The first job of the queue that may start now, with its share of a GPU."""
-        if self.executor.device == "cpu":
-            return self._queue.popleft() if self._queue else None
+    def _next(self) -> list[Job]:
+        """The jobs that one worker is to do next: the first of the queue that may start, or several short ones."""
+        if self.executor.device != "cpu":
+            return self._next_on_gpu()
+        jobs, seconds = [], 0.0
+        while self._queue and seconds < self._task_seconds:
+            jobs.append(self._queue.popleft())
+            seconds += sum(map(self._throughput.seconds, self._cells_of(jobs[-1])))
+        return jobs
+
+    def _next_on_gpu(self) -> list[Job]:
         for index, job in enumerate(self._queue):
             cells = self._cells_of(job)
             if self._packing.may_start(cells[0]):
                 del self._queue[index]
-                return replace(job, gpu_share=max(job.gpu_share, self._packing.share(cells)))
-        return None
+                return [replace(job, gpu_share=max(job.gpu_share, self._packing.share(cells)))]
+        return []
 
     def _cells_of(self, job: Job) -> list[Cell]:
         return [self._cells[cell] for cell in job.cells]
@@ -174,12 +194,15 @@ class Driver:
         job = report.job
         events = [event for event in report.events if not isinstance(event, Failed)]
         failures = [event for event in report.events if isinstance(event, Failed)]
+        self._running[job.number] -= {event.cell for event in report.events if isinstance(event, Ended | Failed)}
         if report.over:
-            del self._running[job.cells]
+            unheard = self._running.pop(job.number)
             self._packing.forget_probe(self._cells[job.cells[0]])
-        if report.lost:
-            lost = [cell for cell in job.cells if cell in self._unfinished]
-            failures += [Failed(cell=cell, failure=report.lost, message=report.message) for cell in lost]
+            if report.lost or not self._stopping:
+                failure, message = report.lost or Failure.PREEMPTED, report.message or "the worker ended early"
+                failures += [
+                    Failed(cell=cell, failure=failure, message=message) for cell in job.cells if cell in unheard
+                ]
         return events + (self._judge(failures, job) if failures else [])
 
     def _judge(self, failures: Sequence[Failed], job: Job) -> list[Failed]:

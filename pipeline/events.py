@@ -24,6 +24,8 @@ class Failure(StrEnum):
 class Job:
     """Cells that one worker trains together."""
 
+    number: int
+    """Tells the jobs of one run apart: a second try is another job."""
     trainer: str
     cells: tuple[str, ...]
     configs: tuple[dict[str, Any], ...]
@@ -31,6 +33,8 @@ class Job:
     checkpoints: str
     """Folder or URL that holds a folder of checkpoints for each cell."""
     checkpoint_seconds: float
+    begun: frozenset[str] = frozenset()
+    """Cells that were run before and may have checkpoints."""
     tries: int = 1
     gpu_share: float = 0.0
     """The part of a GPU that the job asks for; 0 on a CPU."""

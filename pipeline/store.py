@@ -218,6 +218,10 @@ class Writer:
             self._begun = []
         return new
 
+    def has_begun(self, cell: str) -> bool:
+        """Whether a cell was run before, by this driver or an earlier one."""
+        return cell in self._open
+
     def points(self, cell: str) -> list[Measured]:
         """Points of an unfinished cell so far."""
         return list(self._open[cell].points.values()) if cell in self._open else []

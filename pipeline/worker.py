@@ -61,7 +61,10 @@ class _Context:
         self.device = job.device
         self._seconds = job.checkpoint_seconds
         self._folders = [Folder(job.checkpoints).folder(cell) for cell in job.cells]
-        self._loaded = [load_checkpoint(folder) for folder in self._folders]
+        self._loaded = [
+            load_checkpoint(folder) if cell in job.begun else None
+            for cell, folder in zip(job.cells, self._folders, strict=True)
+        ]
         self._cells = job.cells
         self.points: list[list[Point]] = [list(loaded[1]) if loaded else [] for loaded in self._loaded]
         self._last_save = time.monotonic()

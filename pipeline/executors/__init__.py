@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.events import Event, Failure, Job
+from pipeline.worker import run_job
 
 BATCH_SECONDS = 0.25
 """Events travel in batches at most this old: fresh enough to watch, few enough to cost nothing."""
@@ -30,13 +32,15 @@ class Executor(Protocol):
     """Runs jobs, each on one worker."""
 
     device: str
-    """What the workers train on, `cpu` or a GPU's name: throughput is measured for each."""
+    """What the workers train on, `cpu` or `cuda`."""
     workers: int
     """Jobs that run at once."""
-    window: int
-    """Jobs that it wants in hand, running ones included."""
 
-    def submit(self, job: Job) -> None: ...
+    def wants_more(self) -> bool:
+        """Whether it has fewer jobs in hand than it can make use of."""
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Take on jobs that one worker does one after another."""
 
     def poll(self, timeout: float) -> list[Report]:
         """What has happened, waiting up to `timeout` seconds for something to happen."""
@@ -48,23 +52,40 @@ class Executor(Protocol):
         """Let go of everything, finished or not."""
 
 
-def in_batches(events: Iterable[Event]) -> Iterator[list[Event]]:
-    """The events in lists, each sent once its first event is `BATCH_SECONDS` old."""
-    batch: list[Event] = []
+Line = tuple[int, Event | None]
+"""A job's number with one of its events, or with None once it is over."""
+
+
+def run_jobs(jobs: Sequence[Job], should_stop: Callable[[], bool]) -> Iterator[list[Line]]:
+    """What a worker does: its jobs in turn. Lines come in lists, sent once the first is `BATCH_SECONDS` old."""
+    batch: list[Line] = []
     due = 0.0
-    for event in events:
-        now = time.monotonic()
-        if not batch:
-            due = now + BATCH_SECONDS
-        batch.append(event)
-        if now >= due:
-            yield batch
-            batch = []
+    for job in jobs:
+        for event in itertools.chain(run_job(job, should_stop), (None,)):
+            now = time.monotonic()
+            if not batch:
+                due = now + BATCH_SECONDS
+            batch.append((job.number, event))
+            if now >= due:
+                yield batch
+                batch = []
     if batch:
         yield batch
 
 
-def make_executor(name: str, *, workers: int | None, device: str) -> Executor:
+def read_lines(jobs: Iterable[Job], lines: Iterable[Line]) -> list[Report]:
+    """One report for each job that a list of lines speaks of."""
+    by_number: dict[int, list[Event | None]] = {}
+    for number, event in lines:
+        by_number.setdefault(number, []).append(event)
+    return [
+        Report(job=job, events=[event for event in events if event is not None], over=events[-1] is None)
+        for job in jobs
+        if (events := by_number.get(job.number))
+    ]
+
+
+def make_executor(name: str, *, workers: int | None, device: str, hang_seconds: float) -> Executor:
     """`inline` or `ray`, imported only when asked for."""
     if name == "inline":
         from pipeline.executors.inline import InlineExecutor
@@ -72,4 +93,4 @@ def make_executor(name: str, *, workers: int | None, device: str) -> Executor:
         return InlineExecutor(device=device)
     from pipeline.executors.on_ray import RayExecutor
 
-    return RayExecutor(workers=workers, device=device)
+    return RayExecutor(workers=workers, device=device, hang_seconds=hang_seconds)

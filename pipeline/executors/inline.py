@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from pipeline.events import Event, Job
-from pipeline.executors import Report, in_batches
-from pipeline.worker import run_job
+from pipeline.events import Job
+from pipeline.executors import Line, Report, read_lines, run_jobs
 
 
 class InlineExecutor:
-    """See `pipeline.executors.Executor`. `poll` does the work itself."""
+    """See `pipeline.executors.Executor`. `poll` does the work itself; a job that hangs hangs the driver."""
 
     workers = 1
-    window = 1
 
     def __init__(self, *, device: str):
         self.device = _pick_device() if device == "auto" else device
-        self._job: Job | None = None
-        self._batches: Iterator[list[Event]] = iter(())
+        self._jobs: Sequence[Job] = ()
+        self._batches: Iterator[list[Line]] = iter(())
         self._stopping = False
 
-    def submit(self, job: Job) -> None:
-        self._job = job
-        self._batches = in_batches(run_job(job, lambda: self._stopping))
+    def wants_more(self) -> bool:
+        return not self._jobs
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        self._jobs = jobs
+        self._batches = run_jobs(jobs, lambda: self._stopping)
 
     def poll(self, timeout: float) -> list[Report]:
-        if self._job is None:
+        batch = next(self._batches, None)
+        if batch is None:
+            self._jobs = ()
             return []
-        events = next(self._batches, None)
-        report = Report(job=self._job, events=events or (), over=events is None)
-        if report.over:
-            self._job = None
-        return [report]
+        return read_lines(self._jobs, batch)
 
     def stop(self) -> None:
         self._stopping = True

@@ -7,82 +7,134 @@ which loses points when the second try starts from a checkpoint. The driver resu
 from __future__ import annotations
 
 import asyncio
+import math
 import os
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.events import Event, Failure, Job
-from pipeline.executors import Report, in_batches
-from pipeline.worker import run_job, use_one_thread
+from pipeline.errors import PipelineError
+from pipeline.events import Failure, Job
+from pipeline.executors import Line, Report, read_lines, run_jobs
+from pipeline.worker import use_one_thread
 
-READY_JOBS = 32
-"""Jobs submitted beyond those that can run: enough that a worker never waits for the driver and that an autoscaler sees
-the demand, few enough that the order of the plan holds."""
+READY_TASKS = 32
+"""Tasks submitted beyond those that can run: enough that no worker waits for the driver and that an autoscaler sees the
+demand, few enough that the order of the plan holds."""
+BEAT_SECONDS = 10.0
+"""Between a job's signs of life, and between looks at them."""
 
 
 class RayExecutor:
-    """See `pipeline.executors.Executor`."""
+    """See `pipeline.executors.Executor`. A job that is silent for `hang_seconds` is ended and reported as hung."""
 
-    def __init__(self, *, workers: int | None, device: str):
+    def __init__(self, *, workers: int | None, device: str, hang_seconds: float):
+        self._tasks: dict[Any, _Task] = {}
         self._own = not ray.is_initialized()
         if self._own:
             _connect(workers)
         have = ray.cluster_resources()
-        if device == "auto":
-            device = "cuda" if have.get("GPU") else "cpu"
-        self.device, on_gpu = device, device != "cpu"
-        have = have.get("GPU" if on_gpu else "CPU", 1)
-        self.workers = max(1, int(min(workers or have, have)))
-        self.window = self.workers + READY_JOBS
-        self._stopper = _Stopper.remote()
-        self._run = ray.remote(_run).options(
-            num_cpus=1, num_gpus=1 if on_gpu else 0, max_retries=0, num_returns="streaming", name="unsl"
-        )
-        self._jobs: dict[Any, Job] = {}
+        self.device = ("cuda" if have.get("GPU") else "cpu") if device == "auto" else device
+        if self._own and self.device != "cpu" and not have.get("GPU") and not os.environ.get("RAY_ADDRESS"):
+            self.close()
+            raise PipelineError(f"--device {device}: this machine has no GPU that Ray can see; use --device cpu")
+        self._most_workers = workers
+        self._hang_seconds = hang_seconds
+        self._asked = time.monotonic()
+        # On the driver's own node: a node that leaves must not take the board with it.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._board = _Board.options(scheduling_strategy=here).remote()
+        self._run = ray.remote(max_retries=0, num_returns="streaming")(_run)
+        self._count_workers()
 
-    def submit(self, job: Job) -> None:
-        self._jobs[self._run.remote(job, self._stopper)] = job
+    def wants_more(self) -> bool:
+        ready = READY_TASKS if self._most_workers is None else 0
+        return len(self._tasks) < self.workers + ready
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        token = uuid.uuid4().hex
+        options = {"num_gpus": max(job.gpu_share for job in jobs), "name": "unsl"}
+        stream = self._run.options(**options).remote(tuple(jobs), self._board, token)
+        self._tasks[stream] = _Task(jobs={job.number: job for job in jobs}, token=token)
 
     def poll(self, timeout: float) -> list[Report]:
-        if not self._jobs:
+        if not self._tasks:
             return []
-        waiting = list(self._jobs)
+        if time.monotonic() - self._asked > BEAT_SECONDS:
+            self._asked = time.monotonic()
+            self._count_workers()
+            self._end_hung_jobs()
+        waiting = list(self._tasks)
         ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
         if not ready:
             ready, _ = ray.wait(waiting, num_returns=1, timeout=timeout)
-        return [self._take(stream) for stream in ready]
-
-    def _take(self, stream: Any) -> Report:
-        job = self._jobs[stream]
-        try:
-            return Report(job=job, events=ray.get(next(stream)))
-        except StopIteration:
-            report = Report(job=job, over=True)
-        except RayError as error:
-            report = Report(job=job, over=True, lost=_classify(error), message=_first_line(error))
-        del self._jobs[stream]
-        return report
+        return [report for stream in ready for report in self._take(stream)]
 
     def stop(self) -> None:
-        self._stopper.stop.remote()
+        self._board.stop.remote()
 
     def close(self) -> None:
-        for stream in self._jobs:
+        for stream in self._tasks:
             ray.cancel(stream, force=True)
-        self._jobs = {}
+        self._tasks = {}
         if self._own:
             ray.shutdown()
 
+    def _count_workers(self) -> None:
+        """A cluster grows and shrinks."""
+        have = int(ray.cluster_resources().get("CPU" if self.device == "cpu" else "GPU", 1))
+        self.workers = max(1, min(self._most_workers or have, have))
+
+    def _end_hung_jobs(self) -> None:
+        silent = set(ray.get(self._board.silent.remote(self._hang_seconds)))
+        for stream, task in self._tasks.items():
+            if task.token in silent:
+                task.hung = True
+                ray.cancel(stream, force=True)
+
+    def _take(self, stream: Any) -> list[Report]:
+        """News of a task's jobs. Jobs that it has not finished when it ends were lost with it, or stopped."""
+        task = self._tasks[stream]
+        lost, message = None, ""
+        try:
+            reports = read_lines(task.jobs.values(), ray.get(next(stream)))
+            for report in reports:
+                if report.over:
+                    del task.jobs[report.job.number]
+            return reports
+        except StopIteration:
+            pass
+        except RayError as error:
+            lost, message = _classify(error), _first_line(error)
+            if task.hung:
+                lost, message = Failure.HUNG, f"silent for more than {self._hang_seconds:g} s"
+        del self._tasks[stream]
+        self._board.forget.remote(task.token)
+        return [Report(job=job, over=True, lost=lost, message=message) for job in task.jobs.values()]
+
+
+@dataclass(kw_only=True)
+class _Task:
+    """Jobs in Ray's hands that are not over."""
+
+    jobs: dict[int, Job]
+    token: str
+    hung: bool = False
+
 
 @ray.remote(num_cpus=0)
-class _Stopper:
-    """Holds the one word that every running job listens for."""
+class _Board:
+    """Where running jobs read whether to stop, and leave a sign of life."""
 
     def __init__(self) -> None:
         self._stopped = asyncio.Event()
+        self._beats: dict[str, float] = {}
 
     async def wait(self) -> None:
         await self._stopped.wait()
@@ -90,22 +142,37 @@ class _Stopper:
     async def stop(self) -> None:
         self._stopped.set()
 
+    async def beat(self, token: str) -> None:
+        self._beats[token] = time.monotonic()
 
-def _run(job: Job, stopper: Any) -> Iterator[list[Event]]:
+    async def forget(self, token: str) -> None:
+        self._beats.pop(token, None)
+
+    async def silent(self, seconds: float) -> list[str]:
+        now = time.monotonic()
+        return [token for token, last in self._beats.items() if now - last > seconds]
+
+
+def _run(jobs: Sequence[Job], board: Any, token: str) -> Iterator[list[Line]]:
     use_one_thread()
-    word = stopper.wait.remote()
+    word = board.wait.remote()
+    last_beat = -math.inf
 
     def should_stop() -> bool:
+        nonlocal last_beat
+        if time.monotonic() - last_beat > BEAT_SECONDS:
+            last_beat = time.monotonic()
+            board.beat.remote(token)
         try:
             ray.get(word, timeout=0)
         except GetTimeoutError:
             return False
         except RayError:
-            pass  # The driver is gone, and the stopper with it.
+            pass  # The driver is gone, and the board with it.
         return True
 
     if not should_stop():  # It may have waited in Ray's queue while the study was stopped.
-        yield from in_batches(run_job(job, should_stop))
+        yield from run_jobs(jobs, should_stop)
 
 
 def _connect(workers: int | None) -> None:

@@ -80,7 +80,7 @@ def test_failed_cells_are_shown_and_tried_again(studies, capsys):
     shown = capsys.readouterr().out
     assert "bug: RuntimeError: a rehearsed error" in shown
     assert "Traceback" in shown
-    assert run_inline("--retry-failed") == 1
+    assert run_inline("--retry", "failed") == 1
 
 
 def test_a_change_is_refused_until_it_is_accepted(studies, capsys):

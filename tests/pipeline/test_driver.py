@@ -79,6 +79,7 @@ def test_points_that_the_driver_never_got_come_from_the_checkpoint(store):
     run_study(study, other(store, "whole"))
     cell = study.cells[0]
     job = Job(
+        number=1,
         trainer="parity",
         cells=(cell.id,),
         configs=(dict(cell.config),),
@@ -149,17 +150,16 @@ class Losing(InlineExecutor):
         super().__init__(device="cpu")
         self.left, self.failure, self.tries = times, failure, []
 
-    def submit(self, job):
-        self.tries.append(job.tries)
-        super().submit(job)
+    def submit(self, jobs):
+        self.tries += [job.tries for job in jobs]
+        super().submit(jobs)
 
     def poll(self, timeout):
-        reports = super().poll(timeout)
-        if self.left and reports and not reports[0].over:
+        if self.left and self._jobs:
             self.left -= 1
-            job, self._job = self._job, None
-            return [Report(job=job, over=True, lost=self.failure, message="the node is gone")]
-        return reports
+            lost, self._jobs = self._jobs, ()
+            return [Report(job=job, over=True, lost=self.failure, message="the node is gone") for job in lost]
+        return super().poll(timeout)
 
 
 def test_a_lost_worker_costs_nothing_but_time(store):

@@ -24,7 +24,7 @@ def cluster():
 
 @pytest.fixture
 def executor(cluster):
-    made = RayExecutor(workers=2, device="cpu")
+    made = RayExecutor(workers=2, device="cpu", hang_seconds=600)
     yield made
     made.close()
 
