@@ -3,6 +3,7 @@
     python -m fitting.exams --data DIR                            every exam, every law, and the known answers
     python -m fitting.exams --data DIR --half report --html page.html --json results.json
     python -m fitting.exams --data DIR --only datablations --laws unsl,a3,dc,cf
+    python -m fitting.exams --data DIR --known-answers            published numbers beside ours, no exam
     python -m fitting.exams --list                                names, splits, where to download the tables
 
 DIR holds one sub-folder a source. An exam whose table is missing says where it is published; the others are held.

@@ -16,7 +16,7 @@ from .runner import Score
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0 done, 1 some exam could not be held, 2 bad use."""
+    """Returns the exit code: 0 done, 1 some exam was not held or some known answer missed, 2 bad use."""
     parser = argparse.ArgumentParser(
         prog="python -m fitting.exams",
         description="Score every law on the held-out rows of public tables.",
@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--html", metavar="OUT", help="write a page with one figure an exam here")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--no-known-answers", action="store_true", help="skip the published numbers")
+    parser.add_argument("--known-answers", action="store_true", help="check published numbers, hold no exam")
+    parser.add_argument("--no-known-answers", action="store_true", help="skip them; --only skips them too")
     parser.add_argument("--list", action="store_true", help="print the exams and where their tables are, and stop")
     options = parser.parse_args(arguments)
     if options.list:
@@ -59,6 +60,11 @@ def _run(options: argparse.Namespace) -> int:
             f"[{done}/{total}] {exam} {score.law}: {value[:60]} (about {left:.0f} s left)", file=sys.stderr, flush=True
         )
 
+    if options.known_answers:
+        answers = known_answers(options.data)
+        print(text_report((), answers))
+        return 0 if all(a.agrees for a in answers) else 1
+
     results = run_exams(
         options.data,
         laws=options.laws.split(",") if options.laws else None,
@@ -69,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
         processes=options.processes,
         progress=progress,
     )
-    answers = () if options.no_known_answers else known_answers(options.data)
+    answers = () if options.no_known_answers or options.only else known_answers(options.data)
     print(text_report(results, answers, law=options.law))
     print(f"\n{time.perf_counter() - began:.0f} s in all")
     if options.json:

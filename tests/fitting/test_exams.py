@@ -254,7 +254,7 @@ def public(tmp_path):
 
 def test_command(public, tmp_path, capsys):
     out = tmp_path / "out.json"
-    options = ["--data", str(public), "--laws", "m1,m2", "--law", "m1", "--no-known-answers", "--processes", "1"]
+    options = ["--data", str(public), "--laws", "m1,m2", "--law", "m1", "--processes", "1"]
     assert main([*options, "--only", "curve-addition", "--json", str(out)]) == 0
     printed = capsys.readouterr()
     assert "curve-addition" in printed.out and "best other law" in printed.out
@@ -263,7 +263,7 @@ def test_command(public, tmp_path, capsys):
 
 
 def test_command_says_what_is_missing(public, capsys):
-    options = ["--data", str(public), "--laws", "m1", "--no-known-answers", "--processes", "1"]
+    options = ["--data", str(public), "--laws", "m1", "--processes", "1"]
     assert main([*options, "--only", "chinchilla"]) == 1
     assert "published at https://github.com/epoch-research" in capsys.readouterr().out
 
@@ -287,7 +287,9 @@ def test_command_lists_exams(capsys):
     assert "datablations-all-by-size" in capsys.readouterr().out
 
 
-def test_known_answers_without_tables_say_so(tmp_path):
+def test_known_answers_without_tables_say_so(tmp_path, capsys):
+    assert main(["--data", str(tmp_path), "--known-answers"]) == 1
+    assert "not checked" in capsys.readouterr().out
     answers = known_answers(tmp_path)
     assert len(answers) == 3 and all("is missing" in a.note and not a.agrees for a in answers)
 
