@@ -24,8 +24,11 @@ __all__ = [
 ]
 
 TRAINERS = {
+    "addition": "trainers.addition:ADDITION",
+    "modular": "trainers.modular:MODULAR",
     "oracle": "trainers.oracle:ORACLE",
     "parity": "trainers.parity:PARITY",
+    "procgen": "trainers.procgen:PROCGEN",
 }
 
 

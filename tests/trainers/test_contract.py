@@ -25,7 +25,31 @@ SMALL_AGENT = {
     "test_episodes": 2,
 }
 
+SMALL_TRANSFORMER = {"width": 8, "heads": 2, "depth": 1, "steps": 128, "batch_size": 16, "test_size": 64}
+SMALL_SUMS = SMALL_TRANSFORMER | {"digits": 2, "dataset_size": 5_000}
+
 SMALL = {
+    "addition": {
+        "cohort": [
+            SMALL_SUMS | {"answers": 4, "sampled_questions": 16} | difference
+            for difference in (
+                {"seed": 0},
+                {"seed": 1, "learning_rate": 3e-3, "schedule": "cosine"},
+                {"dataset_size": 50, "init_scale": 0.5, "temperature": 0.5},
+                {"weight_decay": 0.1, "schedule": "wsd", "warmup_steps": 0},
+            )
+        ],
+        "diverging": SMALL_SUMS | {"weight_decay": 1.0, "learning_rate": 1e20},
+        "refused": {"batch_size": 200_000},
+    },
+    "modular": {
+        "cohort": [
+            SMALL_TRANSFORMER | {"modulus": 13, "dataset_size": 50} | difference
+            for difference in ({"seed": 0}, {"dataset_size": 90}, {"weight_decay": 0.0, "operation": "quadratic"})
+        ],
+        "diverging": {"init_scale": 1e20, "learning_rate": 1e20, "width": 8, "steps": 64},
+        "refused": {"dataset_size": 9_400},
+    },
     "oracle": {
         "cohort": [{"steps": 300, "seed": seed} for seed in (0, 1)] + [{"steps": 300, "dataset_size": 77}],
         "diverging": {"steps": 300, "learning_rate": 2.0},
@@ -80,7 +104,7 @@ def test_a_run_keeps_to_its_plan(trainer, configs):
     points, ends = run(trainer, configs)
     for cell, config in enumerate(configs):
         counts, steps = trainer.count(config), trainer.evaluation_steps(config)
-        assert [step for of, step, _ in points if of == cell] == list(steps)
+        assert [step for of, step, inference in points if (of, inference) == (cell, 1)] == list(steps)
         assert steps[-1] == counts.steps == config.steps
         assert ends[cell] == End(cell=cell, step=config.steps)
         assert 0 < counts.parameters_without_embeddings <= counts.parameters

@@ -1,0 +1,415 @@
+"""What the math trainers share: small transformers that learn to answer questions, in cohorts of one shape.
+
+A question and its answer are tokens of fixed length. A model learns the answer given the question and is measured on
+test questions that no cell trains on:
+
+    loss             nats an answer token, given the right tokens before it
+    error            share of questions whose whole answer is not the most probable one token by token
+    training_loss, training_error    the same on training questions: where they part, the model has memorised
+    vote_error, pass_error           with `answers` above 1: see below
+
+Inference steps are an axis. At every measurement `answers` answers a question are drawn from the model once; from
+them come points at 1, 2, 4, ... inference steps k: `vote_error` of the majority of k answers (ties broken by lot,
+groups of k averaged) and `pass_error`, the chance that none of k is right (the unbiased estimate of Chen et al., arXiv
+2107.03374). Only the last part of an answer counts here, the result and not the scratchpad. Training FLOPs do not
+include inference.
+
+Cells of one shape train as one program (`trainers.transformer`), in single precision: the models are too small for
+half precision to pay, and memorising is sensitive to it. FLOPs are counted as `trainers.transformer` says.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+
+from trainers.contract import Checkpoint, Context, Counts, End, Ending, Point, TrainerError
+from trainers.data.order import EpochOrder
+from trainers.optimisation import StackedAdamW, schedule_rules
+from trainers.schedule import log_spaced_steps
+from trainers.transformer import Past, Shape, decayed, initial_weights, logits, views
+
+TEST_SEED = 0x7E57
+"""Seed of the test questions, the same for every cell."""
+BLOCK = 16
+"""Steps whose batches are gathered at once, and between looks at the clock and the stop signal."""
+WIDEST_COHORT = 64
+"""Wider models are trained one by one on a CPU core, which they fill by themselves."""
+TINY_LOSS = 1e-9
+"""Losses are kept above this, since a law is fitted to their logarithm."""
+SAMPLING_BYTES = 2**28
+"""Keys and values held at once while answers are drawn."""
+STATE = ("weights", "first_moment", "second_moment")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweringConfig:
+    """One transformer and its training run; a task adds what its questions are."""
+
+    width: int = 64
+    """Width of the residual stream."""
+    depth: int = 2
+    """Blocks, each attention and perceptron."""
+    heads: int = 4
+    """Attention heads of a block."""
+    steps: int = 2_000
+    """Optimiser steps."""
+    batch_size: int = 128
+    """Questions a step."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+    schedule: str = "constant"
+    """Learning rate after the warm-up: `constant`, `cosine` (to a tenth) or `wsd` (constant, then linear to zero)."""
+    warmup_steps: int = 20
+    """Steps over which the learning rate rises to its peak."""
+    decay_share: float = 0.2
+    """Part of the run over which `wsd` decays."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay a step, before the learning rate; norms do not decay."""
+    init_scale: float = 1.0
+    """Factor on the initial weights, whose standard deviation is 1 / sqrt(inputs)."""
+    test_size: int = 512
+    """Test questions that a measurement uses."""
+    answers: int = 1
+    """Most inference steps: answers drawn a question, a power of two. 1 draws none."""
+    sampled_questions: int = 128
+    """Test questions that answers are drawn to."""
+    temperature: float = 1.0
+    """Temperature at which answers are drawn."""
+    seed: int = 0
+    """Seed of the weights, the training questions and their order."""
+
+    def shared_rules(self) -> dict[str, tuple[bool, str]]:
+        """Rules for `check_config` about the fields above."""
+        fits = self.heads >= 1 and self.width % self.heads == 0
+        return schedule_rules(self) | {
+            "width": (self.width >= 1 and fits, f"a positive multiple of heads = {self.heads}"),
+            "depth": (self.depth >= 1, "at least 1"),
+            "heads": (self.heads >= 1, "at least 1"),
+            "steps": (self.steps >= 1, "at least 1"),
+            "batch_size": (1 <= self.batch_size <= self.dataset_size, f"from 1 to dataset_size = {self.dataset_size}"),
+            "test_size": (self.test_size >= 1, "at least 1"),
+            "answers": (self.answers >= 1 and self.answers & (self.answers - 1) == 0, "a power of two"),
+            "sampled_questions": (
+                self.answers == 1 or 1 <= self.sampled_questions <= self.test_size,
+                f"between 1 and test_size = {self.test_size}",
+            ),
+            "temperature": (self.temperature > 0, "above 0"),
+            "seed": (self.seed >= 0, "at least 0"),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """How a task writes questions and answers down."""
+
+    vocabulary: int
+    question: int
+    """Tokens of a question."""
+    answer: int
+    """Tokens of an answer, scratchpad included."""
+    result: int
+    """The last tokens of an answer, those that count when answers are drawn."""
+
+
+class AnsweringTrainer:
+    """The contract for a task, which adds a name, a version, a Config, `format` and `questions`."""
+
+    def format(self, config) -> Format:
+        raise NotImplementedError
+
+    def questions(self, config, *, count: int, test: bool) -> np.ndarray:
+        """The first `count` training or test questions with their answers, (count, question + answer), uint8 or int."""
+        raise NotImplementedError
+
+    def shape(self, config) -> Shape:
+        of = self.format(config)
+        length = of.question + of.answer - 1
+        return Shape(
+            vocabulary=of.vocabulary, length=length, width=config.width, depth=config.depth, heads=config.heads
+        )
+
+    def count(self, config) -> Counts:
+        shape, of = self.shape(config), self.format(config)
+        batch = {"sequences": config.batch_size, "inputs": shape.length, "predicted": of.answer}
+        return Counts(
+            parameters=shape.parameters,
+            parameters_without_embeddings=shape.parameters_without_embeddings,
+            flops_per_step=shape.training_flops(**batch),
+            steps=config.steps,
+            bytes=16 * shape.parameters + shape.activation_bytes(**batch),
+        )
+
+    def evaluation_steps(self, config) -> tuple[int, ...]:
+        return log_spaced_steps(config.steps, first=32, per_doubling=2)
+
+    def cohort_key(self, config) -> tuple:
+        if config.width > WIDEST_COHORT:
+            return (config,)
+        drawn = (config.answers, config.sampled_questions) if config.answers > 1 else ()
+        return (self.shape(config), self.format(config), config.steps, config.batch_size, config.test_size, drawn)
+
+    def train(self, configs: Sequence, context: Context) -> Iterator[Point | End]:
+        checkpoints = [context.load(cell) for cell in range(len(configs))]
+        starts = [checkpoint.step if checkpoint else 0 for checkpoint in checkpoints]
+        for _, cells in groupby(sorted(range(len(configs)), key=starts.__getitem__), key=starts.__getitem__):
+            cohort = Cohort(self, configs, list(cells), context.device)
+            cohort.restore(checkpoints)
+            yield from cohort.run(context)
+
+
+class Cohort:
+    """Models of one shape at one step, trained together. `cells` are their indices among the configurations."""
+
+    def __init__(self, trainer: AnsweringTrainer, configs: Sequence, cells: list[int], device: str):
+        import torch
+
+        self.cells, self.configs = cells, [configs[cell] for cell in cells]
+        self.one = self.configs[0]
+        """What all cells share is read from the first."""
+        self.shape, self.format = trainer.shape(self.one), trainer.format(self.one)
+        self.flops_per_step = trainer.count(self.one).flops_per_step
+        self.evaluations = set(trainer.evaluation_steps(self.one))
+        self.device = torch.device(device)
+        self.step, self.seconds = 0, [0.0] * len(cells)
+        self.alive = [True] * len(cells)
+
+        rows = [initial_weights(self.shape, seed=c.seed, scale=c.init_scale) for c in self.configs]
+        self.weights = torch.from_numpy(np.stack(rows)).to(self.device)
+        self.named = views(self.shape, self.weights)
+        self.optimiser = StackedAdamW(self.weights, self.configs, torch.from_numpy(decayed(self.shape)).to(self.device))
+        # Questions that a run never reaches are not made.
+        reached = [min(c.dataset_size, c.steps * c.batch_size) for c in self.configs]
+        self.training = [trainer.questions(c, count=n, test=False) for c, n in zip(self.configs, reached, strict=True)]
+        self.orders = [EpochOrder(seed=c.seed, size=n) for c, n in zip(self.configs, reached, strict=True)]
+        self.block = -1
+        self.test = self._tokens([trainer.questions(c, count=c.test_size, test=True) for c in self.configs])
+        self.seen = [questions[: self.one.test_size] for questions in self.training]
+
+    def _tokens(self, questions: list[np.ndarray]):
+        import torch
+
+        return torch.from_numpy(np.stack(questions).astype(np.int64)).to(self.device)
+
+    def restore(self, checkpoints: Sequence[Checkpoint | None]) -> None:
+        import torch
+
+        for row, cell in enumerate(self.cells):
+            if (checkpoint := checkpoints[cell]) is None:
+                continue
+            self.step, self.seconds[row] = checkpoint.step, checkpoint.seconds
+            for name in STATE:
+                with torch.no_grad():
+                    getattr(self.optimiser, name)[row] = torch.from_numpy(checkpoint.arrays[name]).to(self.device)
+
+    def save(self, context: Context) -> None:
+        for row, cell in enumerate(self.cells):
+            if self.alive[row]:
+                arrays = {name: getattr(self.optimiser, name)[row].detach().cpu().numpy().copy() for name in STATE}
+                context.save(cell, Checkpoint(step=self.step, seconds=self.seconds[row], arrays=arrays))
+
+    def run(self, context: Context) -> Iterator[Point | End]:
+        began = time.perf_counter()
+        while self.step < self.one.steps and any(self.alive):
+            self.update()
+            self.step += 1
+            evaluating = self.step in self.evaluations
+            if not evaluating and self.step % BLOCK:
+                continue
+            measured = self.measure() if evaluating else None
+            share = (time.perf_counter() - began) / sum(self.alive)
+            self.seconds = [s + share * alive for s, alive in zip(self.seconds, self.alive, strict=True)]
+            if measured:
+                yield from self.points(measured)
+            stopping = self.step < self.one.steps and context.should_stop()
+            if stopping or context.checkpoint_due():
+                self.save(context)
+            if stopping:
+                return
+            began = time.perf_counter()
+        for row, cell in enumerate(self.cells):
+            if self.alive[row]:
+                yield End(cell=cell, step=self.step)
+
+    def points(self, measured: dict[int, dict[str, list[float]]]) -> Iterator[Point | End]:
+        """The points of a measurement: inference steps to metric to a value a model."""
+        for row, cell in enumerate(self.cells):
+            if not self.alive[row]:
+                continue
+            if not all(math.isfinite(values[row]) for values in measured[1].values()):
+                self.alive[row] = False
+                yield End(cell=cell, step=self.step, ending=Ending.DIVERGED)
+                continue
+            for inference_steps, metrics in measured.items():
+                yield Point(
+                    cell=cell,
+                    step=self.step,
+                    metrics={name: values[row] for name, values in metrics.items()},
+                    examples=self.step * self.one.batch_size,
+                    flops=self.step * self.flops_per_step,
+                    seconds=self.seconds[row],
+                    inference_steps=inference_steps,
+                )
+
+    def batch(self):
+        """This step's questions and answers, (models, batch, tokens)."""
+        import torch
+
+        block, offset = divmod(self.step, BLOCK)
+        if block != self.block:
+            size = self.one.batch_size
+            drawn = [
+                questions[order.take(block * BLOCK * size, BLOCK * size)].reshape(BLOCK, size, -1)
+                for questions, order in zip(self.training, self.orders, strict=True)
+            ]
+            self.block = block
+            self.batches = torch.from_numpy(np.stack(drawn, axis=1)).to(self.device)
+        return self.batches[offset].long()
+
+    def losses(self, tokens):
+        """Nats of every answer token and whether it is the most probable one: (models, questions, answer), twice."""
+        from torch.nn.functional import cross_entropy
+
+        answers = tokens[..., self.format.question :]
+        scores = logits(self.shape, self.named, tokens[..., :-1], predicted=self.format.answer)
+        nats = cross_entropy(scores.flatten(0, 2), answers.flatten(), reduction="none").view(answers.shape)
+        return nats, scores.detach().argmax(-1) == answers
+
+    def update(self) -> None:
+        """One optimiser step of every model."""
+        import torch
+
+        nats, _ = self.losses(self.batch())
+        # The sum over models keeps their gradients apart; the mean over a model's tokens is its own loss.
+        gradients = torch.autograd.grad(nats.mean((1, 2)).sum(), list(self.named.values()))
+        torch.cat([gradient.flatten(1) for gradient in gradients], dim=1, out=self.optimiser.gradient)
+        self.optimiser.update(self.step)
+
+    def measure(self) -> dict[int, dict[str, list[float]]]:
+        """Inference steps to metric to a value a model. Training state is not touched."""
+        import torch
+
+        with torch.no_grad():
+            loss, error = self._loss_and_error(self.test)
+            seen = [self._loss_and_error(self._tokens([one]), row) for row, one in enumerate(self.seen)]
+            metrics = {
+                "loss": loss,
+                "error": error,
+                "training_loss": [value for (value,), _ in seen],
+                "training_error": [value for _, (value,) in seen],
+            }
+            drawn = self._votes() if self.one.answers > 1 else {}
+        return {1: metrics | drawn.pop(1, {}), **drawn}
+
+    def _loss_and_error(self, tokens, row: int | None = None) -> tuple[list[float], list[float]]:
+        """Mean loss and share of wrong answers: of every model, or of the model in `row` alone."""
+        named = self.named
+        if row is not None:
+            self.named = {name: weight[row : row + 1] for name, weight in named.items()}
+        nats, right = self.losses(tokens)
+        self.named = named
+        wrong = 1 - right.all(-1).float().mean(1)
+        # A set of n questions cannot show an error below about 1/(2n).
+        return nats.mean((1, 2)).clamp_min(TINY_LOSS).tolist(), wrong.clamp_min(0.5 / tokens.shape[1]).tolist()
+
+    def _votes(self) -> dict[int, dict[str, list[float]]]:
+        drawn = self.draw_answers()
+        truth = result_codes(self.test[:, : self.one.sampled_questions], self.format)
+        per_model = [vote_and_pass_errors(*pair) for pair in zip(drawn.cpu().numpy(), truth.cpu().numpy(), strict=True)]
+        least = 0.5 / self.one.sampled_questions
+        return {
+            k: {name: [max(least, errors[k][name]) for errors in per_model] for name in ("vote_error", "pass_error")}
+            for k in per_model[0]
+        }
+
+    def draw_answers(self):
+        """Results of drawn answers as one number each: (models, sampled questions, answers)."""
+        import torch
+
+        questions, answers = self.one.sampled_questions, self.one.answers
+        uniform = np.stack(
+            [
+                np.random.default_rng((TEST_SEED, c.seed)).random((questions, answers, self.format.answer), np.float32)
+                for c in self.configs
+            ]
+        )
+        per_answer = 8 * len(self.cells) * self.shape.length * self.shape.width * self.shape.depth
+        at_once = max(1, SAMPLING_BYTES // (per_answer * answers))
+        parts = []
+        for start in range(0, questions, at_once):
+            chosen = slice(start, start + at_once)
+            some = torch.from_numpy(uniform[:, chosen]).to(self.device)
+            parts.append(self._draw(self.test[:, chosen][:, : some.shape[1], : self.format.question], some))
+        return torch.cat(parts, dim=1)
+
+    def _draw(self, questions, uniform):
+        """One answer for every row of `uniform`, (models, questions, answers, answer tokens), as result codes."""
+        import torch
+
+        models, count, answers, length = uniform.shape
+        uniform = uniform.flatten(1, 2)
+        temperature = torch.tensor([c.temperature for c in self.configs], device=self.device)[:, None, None]
+        past, inputs, drawn = Past(), questions, []
+        for position in range(length):
+            scores = logits(self.shape, self.named, inputs, predicted=1, past=past)[:, :, 0] / temperature
+            below = scores.softmax(-1).cumsum(-1)
+            if position == 0:
+                below = below.repeat_interleave(answers, 1)
+                past.repeat(answers)
+            token = (below < uniform[:, :, position, None]).sum(-1).clamp_max(self.shape.vocabulary - 1)
+            drawn.append(token)
+            inputs = token[..., None]
+        return result_codes(torch.stack(drawn, -1), self.format).view(models, count, answers)
+
+
+def result_codes(tokens, of: Format):
+    """The result, the last tokens of each row, as one whole number."""
+    code = tokens[..., -of.result] * 0
+    for place in range(of.result, 0, -1):
+        code = code * of.vocabulary + tokens[..., -place]
+    return code
+
+
+def vote_and_pass_errors(drawn: np.ndarray, truth: np.ndarray) -> dict[int, dict[str, float]]:
+    """What k = 1, 2, 4, ... of the drawn answers achieve.
+
+    `drawn` has shape (questions, answers), `truth` (questions,). Every answer is used for every k.
+    """
+    questions, answers = drawn.shape
+    right = drawn == truth[:, None]
+    correct = right.sum(1)
+    errors, k = {}, 1
+    while k <= answers:
+        groups = drawn.reshape(questions, answers // k, k)
+        counts = (groups[..., :, None] == groups[..., None, :]).sum(-1)
+        leading = counts == counts.max(-1, keepdims=True)
+        # Answers that lead equally have equal counts, so that the mean over leading answers is a fair lot among them.
+        voted = (right.reshape(groups.shape) & leading).sum(-1) / leading.sum(-1)
+        none_right = np.array([math.comb(answers - c, k) / math.comb(answers, k) for c in range(answers + 1)])
+        errors[k] = {"vote_error": float(1 - voted.mean()), "pass_error": float(none_right[correct].mean())}
+        k *= 2
+    return errors
+
+
+def distinct(*, space: int, seed: int, count: int, without: np.ndarray) -> np.ndarray:
+    """The first `count` of a seeded sequence of distinct whole numbers below `space`, none of them in `without`.
+
+    A longer sequence of the same seed begins with the shorter one. Raises TrainerError where there are too few.
+    """
+    if count + len(without) > space:
+        raise TrainerError(f"{count} questions beside {len(without)} test questions are more than there are: {space}")
+    random = np.random.default_rng((seed, 1))
+    if space <= 2**22:  # few enough to put all of them in order
+        order = random.permutation(space)
+        return order[~np.isin(order, without)][:count]
+    kept = np.empty(0, np.int64)
+    while len(kept) < count:
+        kept = np.concatenate([kept, random.integers(0, space, count - len(kept) + 1024)])
+        kept = kept[np.sort(np.unique(kept, return_index=True)[1])]
+        kept = kept[~np.isin(kept, without)]
+    return kept[:count]
