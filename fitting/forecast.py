@@ -81,7 +81,8 @@ class Belief:
         open_ = np.zeros(logs.shape[1])
         for member, covariance in zip(self.members, self.covariances, strict=False):
             jacobian = member.form.evaluate(member.raw[None, :], z)[1][0]
-            open_ += np.einsum("kn,kl,ln->n", jacobian, covariance, jacobian)
+            # Without noise the covariance is all rounding, and a variance may come out just below 0.
+            open_ += np.maximum(np.einsum("kn,kl,ln->n", jacobian, covariance, jacobian), 0.0)
         return logs.mean(0), logs.var(0) + open_ / len(self.covariances)
 
     def stretched_on(self, z: Mapping[str, np.ndarray], log_y: np.ndarray) -> float:
