@@ -15,6 +15,7 @@ When a cohort has used its tries, each of its cells gets a run of its own: a bad
 from __future__ import annotations
 
 import itertools
+import math
 import signal
 import time
 from collections import deque
@@ -58,13 +59,16 @@ class Outcome:
     diverged: int = 0
     failed: int = 0
     interrupted: bool = False
+    over_budget: bool = False
     seconds: float = 0.0
+    worker_seconds: float = 0.0
+    """What the workers spent on this run's points, as the points say."""
     left: int = 0
     """Cells that were not finished because the run was stopped."""
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some cells failed, 130 stopped on request (the shell's own code for Ctrl-C)."""
+        """0 all done, 1 some cells failed, 130 stopped on request or at the budget with cells left."""
         if self.failed:
             return 1
         return 130 if self.interrupted and self.left else 0
@@ -79,12 +83,15 @@ class Driver:
     executor: Executor
     listeners: Sequence[Listener]
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    budget_seconds: float = math.inf
+    """Worker-seconds after which the run is stopped."""
     _queue: deque[Job] = field(default_factory=deque)
     _running: dict[int, set[str]] = field(default_factory=dict)
     """Jobs by number, with their cells that have neither ended nor failed."""
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _cells: dict[str, Cell] = field(default_factory=dict)
     _unfinished: dict[str, None] = field(default_factory=dict)
+    _seconds: dict[str, float] = field(default_factory=dict)
     _packing: Packing = field(default_factory=Packing)
     _throughput: Throughput = field(default_factory=lambda: Throughput.fit([]))
     _task_seconds: float = 0.0
@@ -95,6 +102,9 @@ class Driver:
         began = time.monotonic()
         self._cells = {one.cell.id: one.cell for one in planned}
         self._unfinished = dict.fromkeys(self._cells)
+        for cell in self.study.cells:
+            if (used := self.writer.used(cell.id)) is not None:
+                self._packing.learn(cell, used)
         cohorts = gather(
             [one.cell for one in planned],
             throughput,
@@ -112,6 +122,9 @@ class Driver:
                 self._fill()
                 reports = self.executor.poll(TICK_SECONDS)
                 self._record([event for report in reports for event in self._read(report)], outcome)
+                if outcome.worker_seconds > self.budget_seconds and not self._stopping:
+                    outcome.over_budget = True
+                    self.stop()
                 if time.monotonic() - last_commit > COMMIT_SECONDS:
                     self.writer.commit()
                     last_commit = time.monotonic()
@@ -124,7 +137,7 @@ class Driver:
         self._stopping = True
         self.executor.stop()
 
-    def _job(self, cells: Sequence[Cell], *, tries: int = 1, gpu_share: float = 0.0) -> Job:
+    def _job(self, cells: Sequence[Cell], *, tries: int = 1) -> Job:
         return Job(
             number=next(self._numbers),
             trainer=self.study.trainer,
@@ -135,13 +148,15 @@ class Driver:
             checkpoint_seconds=self.checkpoint_seconds,
             begun=frozenset(cell.id for cell in cells if self.writer.has_begun(cell.id)),
             tries=tries,
-            gpu_share=gpu_share,
         )
 
     def _fill(self) -> None:
         while not self._stopping and self.executor.wants_more() and (jobs := self._next()):
             for job in jobs:
                 cells = self._cells_of(job)
+                for cell in cells:
+                    known = [event.point.seconds for event in self.writer.points(cell.id)]
+                    self._seconds[cell.id] = max(known, default=0.0)
                 self.writer.begin(cells, device=self.executor.device)
                 for listener in self.listeners:
                     for cell in cells:
@@ -164,7 +179,7 @@ class Driver:
             cells = self._cells_of(job)
             if self._packing.may_start(cells[0]):
                 del self._queue[index]
-                return [replace(job, gpu_share=max(job.gpu_share, self._packing.share(cells)))]
+                return [replace(job, gpu_share=self._packing.share(cells))]
         return []
 
     def _cells_of(self, job: Job) -> list[Cell]:
@@ -175,6 +190,8 @@ class Driver:
         new = self.writer.append(events)
         for event in new:
             if isinstance(event, Measured):
+                outcome.worker_seconds += event.point.seconds - self._seconds.get(event.cell, 0.0)
+                self._seconds[event.cell] = event.point.seconds
                 continue
             if isinstance(event, Used):
                 self._packing.learn(self._cells[event.cell], event)
@@ -210,11 +227,12 @@ class Driver:
         failure = failures[0].failure
         cells = [self._cells[event.cell] for event in failures]
         if failure in MOST_TRIES and (job.tries < MOST_TRIES[failure] or self._stopping):
-            self._queue.appendleft(self._job(cells, tries=job.tries + 1, gpu_share=job.gpu_share))
+            self._queue.appendleft(self._job(cells, tries=job.tries + 1))
         elif failure is Failure.OUT_OF_MEMORY and 0 < job.gpu_share < 1:
-            self._queue.appendleft(self._job(cells, gpu_share=min(1.0, 2 * job.gpu_share)))
+            self._packing.grow(cells, beyond=job.gpu_share)
+            self._queue.appendleft(self._job(cells))
         elif failure is not Failure.BAD_CONFIG and len(job.cells) > 1:
-            self._queue.extendleft(self._job([cell], gpu_share=job.gpu_share) for cell in cells)
+            self._queue.extendleft(self._job([cell]) for cell in cells)
         else:
             return list(failures)
         return []

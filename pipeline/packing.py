@@ -8,8 +8,8 @@ its first point it says what it takes, and the other jobs of its shape are packe
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 
 from pipeline.events import Used
 from pipeline.study import Cell
@@ -53,9 +53,8 @@ class Packing:
         """False while another job of the same shape is being measured."""
         return self.shape(cell) not in self._probing
 
-    def share(self, cells: Iterable[Cell]) -> float:
+    def share(self, cells: Sequence[Cell]) -> float:
         """The part of a GPU that a cohort needs, by its shape's footprint; a whole one where it is not known yet."""
-        cells = tuple(cells)
         shape = self.shape(cells[0])
         footprint = self._footprints.get(shape)
         if footprint is None:
@@ -63,6 +62,13 @@ class Packing:
             return 1.0
         needed = (PROCESS_BYTES + HEADROOM * footprint.bytes * len(cells)) / footprint.gpu_bytes
         return min(1.0, math.ceil(needed / FINEST_SHARE) * FINEST_SHARE)
+
+    def grow(self, cells: Sequence[Cell], *, beyond: float) -> None:
+        """Cells ran out of memory at a share of `beyond`: their shape needs at least twice of it."""
+        shape = self.shape(cells[0])
+        if (footprint := self._footprints.get(shape)) and self.share(cells) <= beyond:
+            needed = 2 * beyond * footprint.gpu_bytes - PROCESS_BYTES
+            self._footprints[shape] = replace(footprint, bytes=math.ceil(needed / HEADROOM / len(cells)))
 
     def forget_probe(self, cell: Cell) -> None:
         """The job that was to be measured is over without having said anything: let the next one try."""

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Any, TextIO
 
 from pipeline.events import Ended, Event, Failed, Measured
 from pipeline.plan import PlannedCell
@@ -25,6 +25,9 @@ class Progress:
     """Predicted seconds of every cell that this run is to finish."""
     already_done: int = 0
     """Cells of the study that earlier runs finished."""
+    held: int = 0
+    """Cells that the budget holds back."""
+    budget_hours: float | None = None
     began: float = field(default_factory=time.monotonic)
     running: set[str] = field(default_factory=set)
     """Cells that have reached a point and not their end."""
@@ -36,8 +39,8 @@ class Progress:
     _seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, planned: Sequence[PlannedCell], already_done: int) -> Progress:
-        return cls(predicted={one.cell.id: one.predicted_seconds for one in planned}, already_done=already_done)
+    def of(cls, planned: Sequence[PlannedCell], **facts: Any) -> Progress:
+        return cls(predicted={one.cell.id: one.predicted_seconds for one in planned}, **facts)
 
     def begin(self, cell: Cell, points: Sequence[Measured]) -> None:
         reached = max((event.point.step for event in points), default=0)
@@ -76,10 +79,15 @@ class Progress:
         parts = [f"{done}/{total} cells", f"{len(self.running)} running"]
         if self.failed:
             parts.append(f"{len(self.failed)} failed")
+        if self.held:
+            parts.append(f"{self.held} held")
         parts += [f"{self.share:.0%}", f"{len(self.ended) / max(elapsed, 1e-9):.1f} cells/s"]
         remaining = self.remaining_seconds
         parts.append(f"ETA {clock(remaining)}" if remaining is not None else "ETA ?")
-        parts.append(f"{sum(self._seconds.values()) / 3600:.3g} worker-hours")
+        spent = sum(self._seconds.values()) / 3600
+        parts.append(
+            f"{spent:.3g} of {self.budget_hours:g} worker-hours" if self.budget_hours else f"{spent:.3g} worker-hours"
+        )
         return " · ".join(parts)
 
 

@@ -222,6 +222,15 @@ class Writer:
         """Whether a cell was run before, by this driver or an earlier one."""
         return cell in self._open
 
+    def used(self, cell: str) -> Used | None:
+        """What a cell took of a GPU, where that was measured."""
+        if cell in self._open:
+            return self._open[cell].used
+        record = self._finished.get(cell)
+        if record is None or not record.bytes:
+            return None
+        return Used(cell=cell, bytes=record.bytes, gpu=record.gpu, gpu_bytes=record.gpu_bytes)
+
     def points(self, cell: str) -> list[Measured]:
         """Points of an unfinished cell so far."""
         return list(self._open[cell].points.values()) if cell in self._open else []

@@ -95,9 +95,11 @@ class _Context:
 
 
 def _gpu_memory(job: Job) -> list[Used]:
-    """Each cell's part of the most that the job has allocated so far."""
+    """Each cell's part of the most that the job has allocated so far; nothing where there is no GPU to ask."""
     import torch
 
+    if not torch.cuda.is_available():
+        return []
     most = torch.cuda.max_memory_allocated(job.device) // len(job.cells)
     gpu = torch.cuda.get_device_properties(job.device)
     return [Used(cell=cell, bytes=most, gpu=gpu.name, gpu_bytes=gpu.total_memory) for cell in job.cells]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rehearsal import make_study, run_study, sorted_points
 
-from pipeline import cli
+from pipeline import cli, verbs
 from pipeline.store import Store, Writer
 
 
@@ -21,7 +21,7 @@ from pipeline.store import Store, Writer
 def studies(monkeypatch, tmp_path):
     """`load_study` finds the studies put into the returned dict."""
     made = {"rehearsal": make_study()}
-    monkeypatch.setattr(cli, "load_study", made.__getitem__)
+    monkeypatch.setattr(verbs, "load_study", made.__getitem__)
     monkeypatch.setenv("UNSL_STORE", str(tmp_path / "runs"))
     return made
 
@@ -123,7 +123,7 @@ def test_bad_use_is_one_line_and_exit_code_2(verb, study, message, monkeypatch, 
         "typo": make_study(axes=[Axis("paramters", (1,))]),
         "stranger": make_study(trainer="oracel"),
     }
-    monkeypatch.setattr(cli, "load_study", lambda name: made.get(name) or load_study(name))
+    monkeypatch.setattr(verbs, "load_study", lambda name: made.get(name) or load_study(name))
     if study == "empty" and verb in ("plan", "run"):
         return
     assert unsl(verb, study, "--store", str(tmp_path)) == 2
@@ -151,8 +151,8 @@ def test_every_verb_has_help_with_an_example(verb, capsys):
 KILLED = """
 import sys
 from rehearsal import make_study
-from pipeline import cli
-cli.load_study = lambda name: make_study(fixed={"steps": 512, "step_seconds": 1e-3})
+from pipeline import cli, verbs
+verbs.load_study = lambda name: make_study(fixed={"steps": 512, "step_seconds": 1e-3})
 options = ["--executor", sys.argv[2], "--device", "cpu", "--wandb", "off", "--store", sys.argv[1]]
 sys.exit(cli.main(["run", "rehearsal", *options]))
 """

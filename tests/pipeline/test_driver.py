@@ -201,7 +201,7 @@ def test_progress_knows_shares_and_time_to_go(store):
 
 def test_a_log_gets_plain_lines(store, tmp_path):
     with open(tmp_path / "log", "w+") as log:
-        display = Display(Progress.of(make_plan(make_study(), store).cells, 0), stream=log)
+        display = Display(Progress.of(make_plan(make_study(), store).cells), stream=log)
         run_study(make_study(), store, listeners=[display])
         display.close()
         log.seek(0)

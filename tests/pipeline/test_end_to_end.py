@@ -14,7 +14,7 @@ from pipeline.store import Store
 
 PROGRAM = """
 import sys
-from pipeline import Axis, Metric, Split, Study, cli
+from pipeline import Axis, Metric, Split, Study, cli, verbs
 
 STUDY = Study(
     name="small",
@@ -27,7 +27,7 @@ STUDY = Study(
     split=Split(held_out="parameters > 200"),
     laws=("m2", "cf"),
 )
-cli.load_study = {"small": STUDY}.__getitem__
+verbs.load_study = {"small": STUDY}.__getitem__
 sys.exit(cli.main(sys.argv[1:]))
 """
 

@@ -1,0 +1,112 @@
+"""A cluster of several nodes on this machine: a node that leaves, GPUs that are shared, a submitted job."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import ray
+import yaml
+from ray.cluster_utils import Cluster
+from rehearsal import make_study, run_study, sorted_points
+
+from pipeline import Axis
+from pipeline.executors.on_ray import RayExecutor
+from pipeline.store import Store
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def cluster():
+    """A head and two workers. One of the workers may be removed by the test."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    made.extra = [made.add_node(num_cpus=1, num_gpus=1) for _ in range(2)]
+    made.wait_for_nodes()
+    ray.init(address=made.address, log_to_driver=False, logging_level="error")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+def test_a_node_that_leaves_takes_no_point_with_it(cluster, store, tmp_path):
+    study = make_study(fixed={"steps": 512, "step_seconds": 1e-3}, axes=[Axis("parameters", (1_000, 4_000, 9_000))])
+    whole = Store(str(tmp_path / "whole"), study.name)
+    run_study(study, whole)
+    removed = []
+
+    class Remove:
+        def begin(self, cell, points):
+            pass
+
+        def tell(self, events):
+            if events and not removed:
+                removed.append(cluster.extra.pop())
+                cluster.remove_node(removed[0])
+
+    executor = RayExecutor(workers=None, device="cpu", hang_seconds=600)
+    outcome = run_study(study, store, executor, listeners=[Remove()], checkpoint_seconds=0.0)
+    executor.close()
+    assert removed
+    assert (outcome.done, outcome.failed) == (6, 0)
+    assert sorted_points(store).equals(sorted_points(whole))
+
+
+def test_jobs_ask_for_their_share_of_a_gpu(cluster, store):
+    """Simulated GPUs: the oracle trains nothing, but Ray places its jobs by the share they ask for."""
+    executor = RayExecutor(workers=None, device="cuda", hang_seconds=600)
+    assert executor.workers == 2
+    asked = []
+    submit = executor.submit
+    executor.submit = lambda jobs: (asked.extend(job.gpu_share for job in jobs), submit(jobs))
+    outcome = run_study(make_study(), store, executor)
+    executor.close()
+    assert set(asked) == {1.0}, "nothing was measured, so every job has a GPU to itself"
+    assert outcome.done == 8
+
+
+def test_a_submitted_job_finds_its_cluster_and_its_exit_code_tells_the_truth(tmp_path):
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": "/tmp", "RAY_USAGE_STATS_ENABLED": "0"}
+    environment.pop("RAY_ADDRESS", None)
+    scripts = Path(sys.executable).parent
+
+    def call(*command: str) -> subprocess.CompletedProcess:
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, cwd=ROOT)
+
+    ports = ["--port=26379", "--dashboard-port=28265", "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1"]
+    started = call(str(scripts / "ray"), "start", "--head", "--num-cpus=2", "--disable-usage-stats", *ports)
+    assert started.returncode == 0, started.stderr
+    try:
+        submit = (
+            str(scripts / "ray"),
+            "job",
+            "submit",
+            "--address=http://127.0.0.1:28265",
+            "--working-dir",
+            "experiments",
+            "--",
+        )
+        unsl = (str(scripts / "unsl"), "run", "quickstart", "--wandb", "off", "--store")
+        done = call(*submit, *unsl, str(tmp_path / "runs"), "--budget", "100cpu-hours")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "216 done, 0 diverged, 0 failed" in done.stdout + done.stderr
+        refused = call(*submit, str(scripts / "unsl"), "run", "nosuch")
+        assert refused.returncode != 0
+        assert "there is no study 'nosuch'" in refused.stdout + refused.stderr
+    finally:
+        stopped = call(str(scripts / "ray"), "stop", "--force")
+        assert stopped.returncode == 0
+    assert len(Store(str(tmp_path / "runs"), "quickstart").table()) == 216 * 15
+
+
+def test_the_cluster_file_is_one_that_ray_accepts():
+    from ray.autoscaler._private.util import fillout_defaults, validate_config
+
+    filled = fillout_defaults(yaml.safe_load((ROOT / "cluster.yaml").read_text()))
+    validate_config({"cluster_synced_files": [], **filled})
+    head = filled["available_node_types"][filled["head_node_type"]]
+    assert head["resources"]["CPU"] == 0
+    assert any("127.0.0.1" in command for command in filled["head_start_ray_commands"])
