@@ -39,7 +39,7 @@ class Recipe:
     share: float = 0.1
     frontier: float = 0.25
     budget: int = 30
-    gain: float = 1e-5
+    gain: float = 1e-3
 
 
 # One fit of least loss for each form, without ridge, ranking or averaging: what tables of published coefficients
