@@ -39,7 +39,10 @@ def scale_coordinate(table: Table, toward: Mapping[str, np.ndarray] | None) -> n
             continue
         weight = 1.0
         if toward is not None and name in toward:
-            weight = max(float(np.mean(np.log(np.asarray(toward[name], float))) - z.mean()) / half, 0.0)
+            wanted = np.asarray(toward[name], float)
+            if not (wanted.size and np.isfinite(wanted).all() and (wanted > 0).all()):
+                raise FittingError(f"toward: column {name!r} is empty or has values that are not positive and finite")
+            weight = max(float(np.log(wanted).mean() - z.mean()) / half, 0.0)
         q += weight * (z - z.min()) / half
     if q.max() == q.min():
         return q if toward is None else scale_coordinate(table, None)

@@ -1,0 +1,87 @@
+"""Selection: where the frontier is, and that nothing beyond the fitted rows is looked at."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fitting import FittingError, Recipe, Table, compare, fit, rmsle
+from fitting.selection import frontier_rows, scale_coordinate
+
+N, D = (v.ravel() for v in np.meshgrid(np.geomspace(1e6, 1e9, 7), np.geomspace(1e7, 1e10, 4)))
+QUICK = Recipe(ridges=(1e-3, 1e-5), own_ridges=(), starts=2, budget=15)
+
+
+def table_of(y=None, seed=0):
+    if y is None:
+        y = (1.7 + 400 * N**-0.34 + 410 * D**-0.28) * np.exp(0.01 * np.random.default_rng(seed).standard_normal(N.size))
+    return Table(inputs={"parameters": N, "tokens": D}, y=y, ceiling=math.inf)
+
+
+def test_the_coordinate_runs_from_0_to_1_along_all_inputs():
+    q = scale_coordinate(table_of(), None)
+    assert q.min() == 0 and q.max() == 1
+    assert q[np.argmax(N * D)] == 1
+    np.testing.assert_allclose(q[(N >= N.max()) & (D <= D.min())], 0.5)
+
+
+def test_the_coordinate_points_towards_what_is_wanted():
+    """Rows wanted at more parameters and the same tokens: only parameters count."""
+    q = scale_coordinate(table_of(), {"parameters": np.array([1e11]), "tokens": np.exp([np.log(D).mean()])})
+    np.testing.assert_allclose(q, (np.log(N) - np.log(1e6)) / np.log(1e3), atol=1e-9)
+
+
+def test_towards_smaller_rows_all_inputs_count_alike():
+    np.testing.assert_array_equal(
+        scale_coordinate(table_of(), {"parameters": np.array([1e3]), "tokens": np.array([1e3])}),
+        scale_coordinate(table_of(), None),
+    )
+
+
+def test_what_is_wanted_must_be_positive():
+    with pytest.raises(FittingError, match="parameters"):
+        fit("cf", table_of(), toward={"parameters": np.array([-1.0]), "tokens": np.array([1e9])})
+
+
+@pytest.mark.parametrize("levels, expected", [(2, 1 / 2), (4, 1 / 4), (7, 2 / 7), (8, 2 / 8)])
+def test_the_frontier_is_whole_levels(levels, expected):
+    q = np.repeat(np.linspace(0, 1, levels), 5)
+    mask = frontier_rows(q, 0.25)
+    assert mask.mean() == pytest.approx(expected)
+    assert q[mask].min() > q[~mask].max()
+
+
+def test_a_single_level_has_no_frontier():
+    assert not frontier_rows(np.zeros(9), 0.25).any()
+
+
+def test_held_out_measurements_are_not_looked_at():
+    table = table_of()
+    big = N > 2e8
+    fitted, honest = table.where(~big), table.where(big)
+    nonsense = Table(inputs=honest.inputs, y=honest.y * 1000, ceiling=math.inf)
+    one, two = (compare(["a1"], fitted, held, recipe=QUICK)[0] for held in (honest, nonsense))
+    assert one.fit.coefficients == two.fit.coefficients
+    assert one.rmsle_held_out.value < 0.1 < two.rmsle_held_out.value
+
+
+def test_one_law_that_fails_does_not_stop_the_others():
+    table = Table(inputs={"steps": N}, y=table_of().y)
+    results = compare(["dc", "m2"], table, recipe=QUICK)
+    assert results[0].fit is None and results[0].reason and results[1].fit is not None
+    with pytest.raises(FittingError, match="unknown law 'm22'; the laws are: unsl"):
+        compare(["m22"], table)
+
+
+def test_laws_of_one_input_read_the_one_that_matters():
+    y = 1.0 + 50 * D**-0.3
+    assert fit("m2", table_of(y), recipe=QUICK).structure == "in tokens"
+
+
+def test_many_rows_are_thinned_and_all_are_scored():
+    rng = np.random.default_rng(0)
+    n = np.exp(rng.uniform(10, 20, 200_000))
+    table = Table(inputs={"steps": n}, y=(1 + 40 * n**-0.3) * np.exp(0.01 * rng.standard_normal(n.size)))
+    result = fit("m2", table)
+    assert result.rows == 200_000 and result.rmsle.points == 200_000
+    assert rmsle(result.predict({"steps": np.array([1e10])}), np.array([1 + 40 * 1e10**-0.3])).value < 0.02
