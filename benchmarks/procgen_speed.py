@@ -1,0 +1,222 @@
+"""Environment steps a second of the whole training loop, beside the usual loop, on this machine.
+
+The usual loop is PPO as CleanRL's ppo_procgen writes it, over the same engine: modules and an optimiser of PyTorch,
+float32 frames kept for the whole rollout, minibatches of 2,048 rows at once, wrappers of numpy around the engine. Both
+train the same network with the published settings (64 environments, minibatches of 2,048 steps, 3 passes) in one
+process and with one thread, in turn. An iteration is one minibatch of play: its cost a step is that of a published
+iteration of eight. On a CPU the process's own CPU seconds are counted, since a busy machine's clock measures its other
+users; on a GPU the clock is.
+
+    python benchmarks/procgen_speed.py [--network impala|nature] [--width 1] [--device cpu|cuda] [--iterations 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainers.procgen import ProcgenConfig, _Run
+from trainers.procgen_envs import ACTIONS, Games, engine_seeds
+
+GOAL = 3.0
+"""On a CPU."""
+
+
+class Residual(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x):
+        return x + self.second(torch.relu(self.first(torch.relu(x))))
+
+
+class UsualAgent(nn.Module):
+    """The networks of `trainers.procgen_agent` as modules, initialised by PyTorch's defaults and small logits."""
+
+    def __init__(self, kind: str, width: float):
+        super().__init__()
+
+        def scaled(channels: int) -> int:
+            return max(1, round(channels * width))
+
+        if kind == "nature":
+            a, b, hidden = scaled(32), scaled(64), scaled(512)
+            body = [nn.Conv2d(3, a, 8, 4), nn.ReLU(), nn.Conv2d(a, b, 4, 2), nn.ReLU(), nn.Conv2d(b, b, 3)]
+            flat = b * 16
+        else:
+            body, channels, hidden = [], 3, scaled(256)
+            for out in (scaled(16), scaled(32), scaled(32)):
+                body += [nn.Conv2d(channels, out, 3, padding=1), nn.MaxPool2d(3, 2, 1), Residual(out), Residual(out)]
+                channels = out
+            flat = channels * 64
+        self.network = nn.Sequential(*body, nn.Flatten(), nn.ReLU(), nn.Linear(flat, hidden), nn.ReLU())
+        self.actor, self.critic = nn.Linear(hidden, ACTIONS), nn.Linear(hidden, 1)
+        for head, gain in ((self.actor, 0.01), (self.critic, 1.0)):
+            nn.init.orthogonal_(head.weight, gain)
+            nn.init.zeros_(head.bias)
+
+    def forward(self, frames):
+        hidden = self.network(frames.permute(0, 3, 1, 2) / 255.0)
+        return torch.distributions.Categorical(logits=self.actor(hidden)), self.critic(hidden).flatten()
+
+
+class UsualLoop:
+    """PPO in the usual way, written from the algorithm's description and CleanRL's settings."""
+
+    def __init__(self, config: ProcgenConfig, device: str, games: Games):
+        torch.manual_seed(config.seed)
+        self.config, self.device, self.games = config, torch.device(device), games
+        self.agent = UsualAgent(config.network, config.width).to(self.device)
+        self.optimiser = torch.optim.Adam(self.agent.parameters(), lr=config.learning_rate, eps=1e-5)
+        steps, self.envs = config.batch_size // config.environments, config.environments
+        self.frames = torch.zeros((steps, self.envs, 64, 64, 3), device=self.device)
+        self.actions, self.log_chances, self.rewards, self.ended, self.values = (
+            torch.zeros((steps, self.envs), device=self.device) for _ in range(5)
+        )
+        self.next_frames, self.next_ended = self._tensor(games.frames), torch.zeros(self.envs, device=self.device)
+        self.returns, self.moments = np.zeros(self.envs), [0.0, 1.0, 1e-4]
+
+    def _tensor(self, array):
+        return torch.as_tensor(np.asarray(array, np.float32), device=self.device)
+
+    def _scale(self, rewards, ended):
+        self.returns = self.returns * 0.99 + rewards
+        (mean, variance, count), size = self.moments, self.envs
+        away, total = self.returns.mean() - mean, count + size
+        squares = variance * count + self.returns.var() * size + away**2 * count * size / total
+        self.moments = [mean + away * size / total, squares / total, total]
+        self.returns[ended] = 0
+        return np.clip(rewards / np.sqrt(self.moments[1] + 1e-8), -10, 10)
+
+    def iterate(self) -> tuple[float, float]:
+        """One iteration; seconds of playing and of learning."""
+        began = now(self.device)
+        advantages, targets = self.play()
+        played = now(self.device)
+        self.learn(advantages, targets)
+        return played - began, now(self.device) - played
+
+    def play(self):
+        of = self.config
+        for t in range(len(self.frames)):
+            self.frames[t], self.ended[t] = self.next_frames, self.next_ended
+            with torch.no_grad():
+                policy, value = self.agent(self.next_frames)
+                action = policy.sample()
+            self.values[t], self.actions[t], self.log_chances[t] = value, action, policy.log_prob(action)
+            rewards, ended = self.games.step(action.cpu().numpy())
+            self.rewards[t] = self._tensor(self._scale(rewards, ended))
+            self.next_frames, self.next_ended = self._tensor(self.games.frames), self._tensor(ended)
+        with torch.no_grad():
+            _, following = self.agent(self.next_frames)
+            advantages, later, goes_on = torch.zeros_like(self.rewards), 0.0, 1 - self.next_ended
+            for t in reversed(range(len(self.frames))):
+                error = self.rewards[t] + of.discount * goes_on * following - self.values[t]
+                advantages[t] = later = error + of.discount * of.gae_lambda * goes_on * later
+                following, goes_on = self.values[t], 1 - self.ended[t]
+        return advantages, advantages + self.values
+
+    def learn(self, advantages, targets) -> None:
+        of = self.config
+        frames, actions, before = self.frames.flatten(0, 1), self.actions.flatten(), self.log_chances.flatten()
+        values, advantages, targets = self.values.flatten(), advantages.flatten(), targets.flatten()
+        order, size = np.arange(of.batch_size), of.batch_size // of.minibatches
+        for _ in range(of.epochs):
+            np.random.shuffle(order)
+            for start in range(0, of.batch_size, size):
+                rows = order[start : start + size]
+                policy, value = self.agent(frames[rows])
+                ratio = (policy.log_prob(actions[rows]) - before[rows]).exp()
+                chosen = advantages[rows]
+                chosen = (chosen - chosen.mean()) / (chosen.std() + 1e-8)
+                surrogate = torch.max(-chosen * ratio, -chosen * ratio.clamp(1 - of.clip, 1 + of.clip)).mean()
+                clipped = values[rows] + (value - values[rows]).clamp(-of.clip, of.clip)
+                missed = torch.max((value - targets[rows]) ** 2, (clipped - targets[rows]) ** 2)
+                loss = surrogate + of.value_weight * 0.5 * missed.mean() - of.entropy * policy.entropy().mean()
+                self.optimiser.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(self.agent.parameters(), of.gradient_norm)
+                self.optimiser.step()
+
+
+def iterate(run: _Run) -> tuple[float, float]:
+    """One iteration of the trainer; seconds of playing and of learning."""
+    random, device = torch.Generator().manual_seed(run.step), run.agent.device
+    began = now(device)
+    seen = run.play(random)
+    played = now(device)
+    run.learn(seen, random)
+    run.step += 1
+    return played - began, now(device) - played
+
+
+def now(device: torch.device) -> float:
+    """Seconds: of this process on a CPU, of the clock on a GPU once it has done all it was given."""
+    if device.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def engine_seconds(config: ProcgenConfig, run: _Run) -> float:
+    """Seconds that the engine alone takes for an iteration of random play."""
+    random = np.random.default_rng(0)
+    steps = config.batch_size // config.environments
+    with open_games(config, run.threads) as games:
+        began = now(run.agent.device)
+        for _ in range(steps):
+            games.step(random.integers(0, ACTIONS, config.environments))
+        return now(run.agent.device) - began
+
+
+def open_games(config: ProcgenConfig, threads: int) -> Games:
+    seeds = engine_seeds(config.environments, config.seed)
+    return Games(
+        game=config.game, mode=config.mode, first_level=0, levels=config.dataset_size, seeds=seeds, threads=threads
+    )
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--network", default="impala", choices=("impala", "nature"))
+    options.add_argument("--width", type=float, default=1.0)
+    options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options.add_argument("--iterations", type=int, default=3)
+    options.add_argument("--minibatches", type=int, default=1, help="of 2,048 steps each, in an iteration")
+    chosen = options.parse_args()
+    torch.set_num_threads(1)
+    config = ProcgenConfig(
+        network=chosen.network,
+        width=chosen.width,
+        batch_size=2048 * chosen.minibatches,
+        minibatches=chosen.minibatches,
+    )
+    with _Run(0, config, chosen.device) as run, open_games(config, run.threads) as games:
+        usual = UsualLoop(config, chosen.device, games)
+        seconds = {"usual loop": [], "unsl": []}
+        for _ in range(chosen.iterations):
+            seconds["usual loop"].append(usual.iterate())
+            seconds["unsl"].append(iterate(run))
+            took = ", ".join(f"{name} {sum(rows[-1]):.1f} s" for name, rows in seconds.items())
+            print(f"  iteration {len(seconds['unsl'])} of {chosen.iterations}: {took}", flush=True)
+        engine = engine_seconds(config, run)
+    print(f"\n{config.network} width {config.width:g}, {config.batch_size} steps an iteration, {chosen.device}")
+    print(f"{'':12}{'steps/s':>10}{'play s':>10}{'learn s':>10}{'engine':>9}{'network and rest':>18}")
+    rate = {}
+    for name, rows in seconds.items():
+        # The fastest of each part: what other users of the machine took away is left out.
+        play, learn = min(row[0] for row in rows), min(row[1] for row in rows)
+        rate[name] = config.batch_size / (play + learn)
+        share = min(engine / (play + learn), 1.0)
+        print(f"{name:12}{rate[name]:10.0f}{play:10.2f}{learn:10.2f}{share:9.0%}{1 - share:18.0%}")
+    print(f"\nprocgen_speed: {rate['unsl'] / rate['usual loop']:.2f} (goal {GOAL:g})")
+
+
+if __name__ == "__main__":
+    main()
