@@ -25,6 +25,7 @@ __all__ = [
 
 TRAINERS = {
     "addition": "trainers.addition:ADDITION",
+    "language": "trainers.language:LANGUAGE",
     "modular": "trainers.modular:MODULAR",
     "oracle": "trainers.oracle:ORACLE",
     "parity": "trainers.parity:PARITY",

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 import pytest
+from corpus import CORPUS
 from recording import Recorder, run
 
 from trainers import TRAINERS, End, Ending, Trainer, TrainerError, load_trainer
@@ -28,6 +29,18 @@ SMALL_AGENT = {
 SMALL_TRANSFORMER = {"width": 8, "heads": 2, "depth": 1, "steps": 128, "batch_size": 16, "test_size": 64}
 SMALL_SUMS = SMALL_TRANSFORMER | {"digits": 2, "dataset_size": 5_000}
 
+SMALL_LANGUAGE = {
+    "text": CORPUS,
+    "width": 16,
+    "head_size": 8,
+    "depth": 1,
+    "context_length": 16,
+    "batch_size": 64,
+    "dataset_size": 4_000,
+    "validation_tokens": 512,
+    "steps": 50,
+}
+
 SMALL = {
     "addition": {
         "cohort": [
@@ -41,6 +54,18 @@ SMALL = {
         ],
         "diverging": SMALL_SUMS | {"weight_decay": 1.0, "learning_rate": 1e20},
         "refused": {"batch_size": 200_000},
+    },
+    "language": {
+        "cohort": [
+            SMALL_LANGUAGE | difference
+            for difference in (
+                {"seed": 0},
+                {"seed": 1, "learning_rate": 1e-3, "schedule": "wsd"},
+                {"dataset_size": 200, "gradient_clip": 0.0, "init_scale": 2.0},
+            )
+        ],
+        "diverging": SMALL_LANGUAGE | {"learning_rate": 1e20, "weight_decay": 1.0},
+        "refused": {"vocabulary": 100},
     },
     "modular": {
         "cohort": [
