@@ -24,6 +24,8 @@ from .table import Table
 _SATURATED = 3.0
 # Rows beyond this many are thinned before fitting: they add time, not knowledge, to laws of some twenty coefficients.
 _MOST_ROWS = 500
+# Draws behind an interval of a coefficient: the ends of a 90% interval then repeat to a tenth of its width.
+_DRAWS = 500
 
 
 class FitStatus(enum.Enum):
@@ -73,6 +75,25 @@ class Fit:
             high=np.exp(high).reshape(shape),
             level=level,
         )
+
+    def coefficient_intervals(self, level: float = 0.9) -> dict[str, tuple[float, float]]:
+        """For each coefficient, the interval that holds it with probability `level` if this structure is the true one.
+
+        From draws of the raw parameters around the member that ranks first, so that a coefficient that is positive by
+        construction has a positive interval. Amplitudes far from x = 1 have wide ones, and they are right to.
+        """
+        if not 0 < level < 1:
+            raise FittingError(f"the level of an interval is a probability between 0 and 1, not {level}")
+        if self.belief is None:
+            return {}
+        first = self.belief.members[0]
+        # The draws are part of the answer, not of the fit: a fixed seed makes the answer repeatable.
+        raws = np.random.default_rng(0).multivariate_normal(first.raw, self.belief.covariances[0], size=_DRAWS)
+        values = [first.form.coefficients(raw) for raw in raws]
+        tails = (0.5 - level / 2, 0.5 + level / 2)
+        return {
+            name: tuple(float(q) for q in np.quantile([v[name] for v in values], tails)) for name in self.coefficients
+        }
 
     def _coordinates(self, columns: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
         if self.belief is None:

@@ -82,3 +82,14 @@ def test_noise_free_data_give_narrow_intervals():
 def test_a_level_is_a_probability(level):
     with pytest.raises(FittingError, match="between 0 and 1"):
         fit("cf", simulate(0)[0]).forecast({"parameters": 1e10, "tokens": 1e11}, level=level)
+
+
+def test_intervals_of_coefficients_hold_the_truth():
+    truths = {"E": 1.7, "alpha_parameters": 0.34, "alpha_tokens": 0.28}
+    hits = []
+    for seed in range(25):
+        intervals = fit("cf", simulate(seed)[0]).coefficient_intervals()
+        hits.append([low < truths[name] < high for name, (low, high) in intervals.items() if name in truths])
+    assert 0.8 <= np.mean(hits) <= 0.99
+    assert set(intervals) == {"E", "A_parameters", "alpha_parameters", "A_tokens", "alpha_tokens"}
+    assert all(0 < low < high for low, high in intervals.values())
