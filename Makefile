@@ -5,9 +5,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: venv quickstart test lint bench clean
+.PHONY: venv system quickstart test lint bench clean
 
-venv: $(VENV)/installed
+venv: system $(VENV)/installed
+
+# Procgen's engine needs one library that pip does not bring.
+system:
+	@ldconfig -p | grep -q libQt5Gui.so.5 || { [ "$$(id -u)" = 0 ] && apt-get update -qq \
+	    && apt-get install -y -qq --no-install-recommends libqt5gui5 >/dev/null; } \
+	    || echo "Procgen needs a system library: sudo apt-get install libqt5gui5" >&2
 
 # Reinstalled when the dependencies change; the packages themselves are installed in place and need no reinstall.
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -83,6 +83,7 @@ def _verb(add: Any, verb: Any, summary: str, example: str, *, json: bool = True)
     parser = add(verb.__name__, help=summary, description=summary, epilog=f"example: {example}")
     parser.set_defaults(verb=verb)
     parser.add_argument("study", metavar="STUDY", help="a file of experiments/, without .py")
+    parser.add_argument("--tier", metavar="NAME", help="which size of the study: cpu, gpu or paper, where it has them")
     parser.add_argument(
         "--store",
         default=os.environ.get("UNSL_STORE", DEFAULT_STORE),

@@ -237,21 +237,25 @@ def show_config(config: Mapping[str, Literal]) -> str:
     )
 
 
-def load_study(name: str) -> Study:
-    """The study of `experiments/NAME.py`, its value `STUDY`. Raises PipelineError where there is none."""
+def load_study(name: str, tier: str | None = None) -> Study:
+    """The study of `experiments/NAME.py`: its value `STUDY`, or its `TIERS[tier]`. Raises PipelineError."""
     module_name = f"experiments.{name.replace('-', '_')}"
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or importlib.util.find_spec(module_name) is None:
         raise PipelineError(f"there is no study '{name}': {suggest(name, known_studies())}")
     try:
-        study = importlib.import_module(module_name).STUDY
+        module = importlib.import_module(module_name)
     except PipelineError:
         raise
-    except AttributeError as error:
-        raise PipelineError(f"experiments/{name}.py must define STUDY, a pipeline.Study") from error
     except Exception as error:
         raise PipelineError(f"experiments/{name}.py cannot be read: {type(error).__name__}: {error}") from error
+    tiers = getattr(module, "TIERS", {})
+    if tier is not None and tier not in tiers:
+        have = f"its tiers are {', '.join(tiers)}" if tiers else "it has no tiers"
+        raise PipelineError(f"study '{name}' has no tier '{tier}': {have}")
+    study = getattr(module, "STUDY", None) if tier is None else tiers[tier]
     if not isinstance(study, Study):
-        raise PipelineError(f"STUDY in experiments/{name}.py is {type(study).__name__}, not a pipeline.Study")
+        where = "STUDY" if tier is None else f"TIERS['{tier}']"
+        raise PipelineError(f"{where} in experiments/{name}.py must be a pipeline.Study, not {type(study).__name__}")
     return study
 
 

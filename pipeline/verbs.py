@@ -201,7 +201,7 @@ def _print_laws(facts: dict[str, Any], options: argparse.Namespace) -> None:
 
 
 def _study_and_store(options: argparse.Namespace) -> tuple[Study, Store]:
-    study = load_study(options.study)
+    study = load_study(options.study, options.tier)
     study.check()
     return study, Store(options.store, study.name)
 

@@ -21,7 +21,7 @@ from pipeline.store import Store, Writer
 def studies(monkeypatch, tmp_path):
     """`load_study` finds the studies put into the returned dict."""
     made = {"rehearsal": make_study()}
-    monkeypatch.setattr(verbs, "load_study", made.__getitem__)
+    monkeypatch.setattr(verbs, "load_study", lambda name, tier=None: made[name])
     monkeypatch.setenv("UNSL_STORE", str(tmp_path / "runs"))
     return made
 
@@ -123,7 +123,7 @@ def test_bad_use_is_one_line_and_exit_code_2(verb, study, message, monkeypatch, 
         "typo": make_study(axes=[Axis("paramters", (1,))]),
         "stranger": make_study(trainer="oracel"),
     }
-    monkeypatch.setattr(verbs, "load_study", lambda name: made.get(name) or load_study(name))
+    monkeypatch.setattr(verbs, "load_study", lambda name, tier: made.get(name) or load_study(name, tier))
     if study == "empty" and verb in ("plan", "run"):
         return
     assert unsl(verb, study, "--store", str(tmp_path)) == 2
@@ -152,7 +152,7 @@ KILLED = """
 import sys
 from rehearsal import make_study
 from pipeline import cli, verbs
-verbs.load_study = lambda name: make_study(fixed={"steps": 512, "step_seconds": 1e-3})
+verbs.load_study = lambda name, tier: make_study(fixed={"steps": 512, "step_seconds": 1e-3})
 options = ["--executor", sys.argv[2], "--device", "cpu", "--wandb", "off", "--store", sys.argv[1]]
 sys.exit(cli.main(["run", "rehearsal", *options]))
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 from rehearsal import make_study
 
@@ -97,6 +99,20 @@ def test_a_name_cannot_leave_the_store(name):
 def test_an_unknown_study_is_named(name):
     with pytest.raises(PipelineError, match=f"there is no study '{name}'"):
         load_study(name)
+
+
+def test_an_unknown_tier_is_named():
+    with pytest.raises(PipelineError, match="study 'quickstart' has no tier 'gpu': it has no tiers"):
+        load_study("quickstart", "gpu")
+
+
+@pytest.mark.parametrize("name", known_studies())
+def test_every_tier_unfolds_under_a_name_of_its_own(name):
+    tiers = getattr(importlib.import_module(f"experiments.{name}"), "TIERS", {})
+    studies = [load_study(name, tier) for tier in tiers]
+    assert len({study.name for study in studies}) == len(studies)
+    for study in studies:
+        study.check()
 
 
 @pytest.mark.parametrize("name", known_studies())
