@@ -94,9 +94,9 @@ class Progress:
 class Display:
     """Shows a `Progress` on a stream; a listener of the driver."""
 
-    def __init__(self, progress: Progress, stream: TextIO = sys.stderr):
-        self._progress, self._stream = progress, stream
-        self._live = stream.isatty()
+    def __init__(self, progress: Progress, stream: TextIO | None = None):
+        self._progress, self._stream = progress, stream or sys.stderr
+        self._live = self._stream.isatty()
         self._shown = 0.0
 
     def begin(self, cell: Cell, points: Sequence[Measured]) -> None:
