@@ -78,9 +78,8 @@ def main() -> int:
     ours, busy, objective = fastest(path, 3)
     assert isinstance(objective, np.ndarray)
     print(f"{form.size} parameters, {len(table)} points, {STARTS} starts")
-    print(
-        f"  ours   {ours:9.3f} s (CPU {busy:.3f} s)   objective: best {objective.min():.6e}, median {np.median(objective):.6e}"
-    )
+    losses = f"objective: best {objective.min():.6e}, median {np.median(objective):.6e}"
+    print(f"  ours   {ours:9.3f} s (CPU {busy:.3f} s)   {losses}")
 
     rival, best = ON_RECORD * STARTS, math.nan
     if options.rival:
