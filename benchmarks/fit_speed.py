@@ -96,7 +96,11 @@ def main() -> int:
             "runs": options.runs,
         }
         script = Path(__file__).with_name("fit_speed_kfac.py")
-        done = subprocess.run([options.rival, script], input=json.dumps(problem), capture_output=True, text=True)
+        try:
+            done = subprocess.run([options.rival, script], input=json.dumps(problem), capture_output=True, text=True)
+        except OSError as error:
+            print(f"{options.rival} cannot be run ({error}); name an interpreter with kfac-jax", file=sys.stderr)
+            return 2
         if done.returncode:
             print(done.stderr[-2000:], file=sys.stderr)
             return 1

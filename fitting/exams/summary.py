@@ -12,7 +12,7 @@ import numpy as np
 from .definition import DOMAINS
 from .runner import ExamResult
 
-# What Caballero et al. report for UNSL: the part of the tasks on which it extrapolates best.
+# What Caballero et al. report for UNSL: the part of the tasks, of several inputs, on which it extrapolates best.
 PAPER_WINS = {"vision": 0.6087, "language": 0.8889}
 # An error of 0 (a single held-out row that is hit exactly) has no logarithm.
 _LEAST_ERROR = 1e-9
@@ -111,7 +111,7 @@ def win_rates(results: Sequence[ExamResult], law: str) -> tuple[WinRate, ...]:
                     domain=domain,
                     wins=wins,
                     exams=len(contests),
-                    paper=PAPER_WINS.get(domain),
+                    paper=None if all(r.exam.one_input for r in contests) else PAPER_WINS.get(domain),
                     rival=rival,
                     rival_wins=rival_wins,
                 )
