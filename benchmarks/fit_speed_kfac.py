@@ -2,8 +2,8 @@
 
 Run by `fit_speed.py` in whichever interpreter has kfac-jax (0.0.8 needs jax < 0.9):
 
-    python -m venv /tmp/kfac && /tmp/kfac/bin/pip install "jax[cpu]<0.9" kfac-jax
-    python benchmarks/fit_speed.py --rival /tmp/kfac/bin/python
+    python -m venv kfac-venv && kfac-venv/bin/pip install "jax[cpu]<0.9" kfac-jax
+    python benchmarks/fit_speed.py --rival kfac-venv/bin/python
 
 Reads the problem as JSON from standard input, writes seconds and losses as JSON to standard output.
 """
