@@ -6,7 +6,48 @@
     result = fit("unsl", table)
     result.forecast({"parameters": 7e9, "tokens": 140e9})
 
-Needs NumPy and, for intervals, SciPy. To add a law, see `law`.
+Needs NumPy and, for intervals, SciPy. To add a law, see `law`; for what the unified law is, `layers` and `unsl`.
+
+Where to look: `table` and `metric` hold data, `priors` and `tape` are what laws are written with, `registry` names the
+laws, `solver` fits one form from many starts, `candidates` walks the path of ridges, `selection` decides what predicts,
+`forecast` says how far it may be off, `fits` ties them together.
+
+What was tried, and what it gave
+--------------------------------
+Measured on 36 splits of public tables with several inputs (25 language, 8 vision, 3 other; the largest scale held out),
+halved at random into development (19) and report (17) before any held-out row was looked at. A number is the ratio of
+geometric-mean held-out RMSLE, x/ its paired standard error; below 1 is better. Every law had this same procedure.
+
+    report half:       unsl to cf .78 x/ 1.22, to a1 .87 x/ 1.10, to a2 .89 x/ 1.14, to a3 .86 x/ 1.13,
+                       to the best other of each split 1.27 x/ 1.10: the best single choice, not the best of all
+    development half:  unsl to cf .51 x/ 1.20, to a1 .79 x/ 1.12, to a2 .84 x/ 1.12, to a3 .82 x/ 1.09,
+                       to the best other of each split .98 x/ 1.08
+    90% intervals:     held 93% of the held-out points of the report half for unsl, 89% for cf, 82% for a3
+
+Kept, each by its effect on the development half:
+
+    mean of the best tenth instead of the best one                  .89 x/ 1.11
+    bottlenecks that share one exponent, as further structures      .97 x/ 1.02
+    a short list of three tenths, ranked again with a quarter of
+    the logarithm of the error on all fitted rows                   .94 x/ 1.04; with the line above .90 x/ 1.05
+    stopping when a step gains a thousandth instead of 1e-5         1.0, in half the time
+
+Without gain, and left out:
+
+    best 2%, 5%, 20%, 30% instead of a tenth                        1.07, 1.02, 1.00, 1.03
+    trimmed mean, median of the members                             1.06, 1.07
+    without the emphasis on the frontier, or only with it           1.01, 1.02
+    a frontier along all inputs, not towards the rows wanted        1.00, but less steady (x/ 1.09)
+    ranking by the fit alone                                        1.56
+    a penalty on the number of coefficients                         1.00 to 1.06
+    a bottleneck that bends, shifted by the other inputs            1.04
+    a bottleneck worn out by another input (data repeated)          1.01 with the lines above
+    a joint component of one exponent; one input left out           1.03, 1.04
+    fitted ceilings left out                                        1.10
+
+The data-constrained law still predicts its authors' 182 runs better when large models are held out (.030 against .045),
+and when large data are (.027 against .030); on all runs the unified law is ahead (.025 against .029, .113 against .130).
+A component of the same shape did not change that: what it lacks is not the shape but the stiffness of seven constants.
 """
 
 from .candidates import PLAIN, Recipe
