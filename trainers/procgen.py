@@ -158,7 +158,7 @@ class Procgen:
         )
 
     def evaluation_steps(self, config: ProcgenConfig) -> tuple[int, ...]:
-        return log_spaced_steps(config.steps, first=4, per_doubling=1)
+        return log_spaced_steps(config.steps, first=8, per_doubling=1)
 
     def cohort_key(self, config: ProcgenConfig) -> tuple:
         # Agents of a cohort are trained one after another: the engine and convolutions fill a core by themselves.
