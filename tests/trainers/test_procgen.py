@@ -14,6 +14,7 @@ import torch
 from recording import Recorder, run
 from torch.utils.flop_counter import FlopCounterMode
 
+from experiments.hilton import intrinsic_performance
 from trainers import Ending, TrainerError, procgen, procgen_envs
 from trainers.procgen import PROCGEN, ProcgenConfig, _advantages, _RewardScale, _Run, acting_flops, learning_flops
 from trainers.procgen_agent import Agent, network
@@ -409,3 +410,8 @@ def test_random_play_is_where_published_scores_put_blind_play():
     returns = random_returns(game="starpilot", mode="easy", episodes=64, seed=0)
     assert len(returns) == 64 and 0.5 < returns.mean() < 3
     assert procgen_envs.SCORES["starpilot"]["easy"][0] == 2.5
+
+
+def test_intrinsic_performance_is_the_least_compute_that_plays_as_well():
+    flops, shortfall = np.array([1.0, 2.0, 4.0, 8.0]), np.array([0.9, 1.2, 0.5, 0.9])
+    assert intrinsic_performance(flops, shortfall).tolist() == [1.0, 1.0, 4.0, 1.0]
