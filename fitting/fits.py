@@ -6,14 +6,14 @@ import enum
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from . import registry
 from .candidates import Member, Recipe
 from .errors import FittingError
-from .forecast import Belief, Forecast
+from .forecast import Belief, Forecast, seed_noise
 from .law import Law
 from .rmsle import Rmsle, rmsle
 from .selection import select
@@ -42,8 +42,8 @@ class Fit:
     """A law with its coefficients.
 
     law: name. structure: what selection picked, for the member that ranks first. coefficients: that member's, named,
-    in the units of the table. rmsle: on the fitted rows, of the averaged prediction. rows: fitted rows. seconds: time
-    taken.
+    in the units of the table. rmsle: of the averaged prediction, on the rows that were fitted (as many as its `points`:
+    a long table is thinned). rows: of the table. seconds: time taken.
     """
 
     law: str
@@ -151,14 +151,17 @@ def fit(
             seconds=time.perf_counter() - began,
             belief=None,
         )
+    # From all rows: thinning leaves few replicates together.
+    belief = replace(belief, seed=seed_noise(np.log(table.y), table.group))
     first = belief.members[0]
-    log_y, _ = belief.moments(first.form.frame.coordinates(table.columns))
+    z = first.form.frame.coordinates(ordered.columns)
+    log_y = np.mean([m.form.predict_log(m.raw[None, :], z)[0] for m in belief.members], axis=0)
     return Fit(
         law=chosen.name,
         status=_status(first),
         structure=first.form.structure,
         coefficients=first.form.coefficients(first.raw),
-        rmsle=rmsle(np.exp(log_y), table.y),
+        rmsle=rmsle(np.exp(log_y), ordered.y),
         rows=len(table),
         seconds=time.perf_counter() - began,
         belief=belief,

@@ -53,10 +53,8 @@ class Belief:
     stretch: float = 1.0
 
     @classmethod
-    def of(
-        cls, members: Sequence[Member], z: Mapping[str, np.ndarray], log_y: np.ndarray, group: np.ndarray | None = None
-    ) -> Belief:
-        """From members and the rows that they were fitted to."""
+    def of(cls, members: Sequence[Member], z: Mapping[str, np.ndarray], log_y: np.ndarray) -> Belief:
+        """From members and the rows that they were fitted to, without seed noise."""
         residual = log_y - np.mean([m.form.predict_log(m.raw[None, :], z)[0] for m in members], axis=0)
         squares = float((residual**2).sum())
         jacobians = [m.form.evaluate(m.raw[None, :], z)[1][0] for m in members[:_CURVED]]
@@ -71,7 +69,7 @@ class Belief:
             members=tuple(members),
             covariances=tuple(np.linalg.inv(c / variance + np.eye(len(c))) for c in curvatures),
             residual=float(np.sqrt(variance)),
-            seed=_between_replicates(residual, group),
+            seed=0.0,
             freedom=max(log_y.size - effective, 2.0),
         )
 
@@ -111,12 +109,13 @@ class Belief:
         return mean - reach, mean, mean + reach
 
 
-def _between_replicates(residual: np.ndarray, group: np.ndarray | None) -> float:
+def seed_noise(log_y: np.ndarray, group: np.ndarray | None) -> float:
+    """Standard deviation of ln y between replicates, rows equal but for the seed; 0 where no row is repeated."""
     if group is None:
         return 0.0
-    squares, freedom = 0.0, 0
-    for one in np.unique(group):
-        values = residual[group == one]
-        squares += float(((values - values.mean()) ** 2).sum())
-        freedom += values.size - 1
-    return float(np.sqrt(squares / freedom)) if freedom else 0.0
+    _, member_of, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    freedom = log_y.size - sizes.size
+    if freedom == 0:
+        return 0.0
+    means = np.bincount(member_of, weights=log_y) / sizes
+    return float(np.sqrt(((log_y - means[member_of]) ** 2).sum() / freedom))

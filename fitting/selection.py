@@ -97,7 +97,7 @@ def select(
     members = members or _by_fit(list(refitted.values()), len(table))
     if not members:
         return None
-    return replace(Belief.of(members, z, log_y, table.group), stretch=stretch)
+    return replace(Belief.of(members, z, log_y), stretch=stretch)
 
 
 def _by_frontier(

@@ -65,6 +65,12 @@ def test_replicates_tell_noise_from_misfit():
     assert fit("cf", table).belief.residual == pytest.approx(0.02, rel=0.25)
 
 
+def test_seed_noise_survives_the_thinning_of_a_long_table():
+    table, _ = simulate(4, noise=0.03, copies=40)
+    assert len(table) > 1000
+    assert fit("cf", table).belief.seed == pytest.approx(0.03, rel=0.1)
+
+
 def test_without_replicates_there_is_no_seed_noise():
     table, _ = simulate(3)
     assert fit("cf", table).belief.seed == 0.0
