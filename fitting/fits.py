@@ -229,10 +229,9 @@ def _status(member: Member) -> FitStatus:
 
 
 def _canonical(table: Table) -> Table:
-    """The rows in an order of their own, so that the order they came in changes nothing, thinned evenly along it if
-    there are too many.
-    """
+    """The rows in an order of their own, so that the order they came in changes nothing; a draw of them if too many."""
     order = np.lexsort([table.y, *table.columns.values()])
     if order.size > _MOST_ROWS:
-        order = order[np.unique(np.linspace(0, order.size - 1, _MOST_ROWS).round().astype(int))]
+        # A draw and not every k-th row, which on a grid could keep one level of an input and lose the others.
+        order = order[np.sort(np.random.default_rng(0).permutation(order.size)[:_MOST_ROWS])]
     return table.where(order)
