@@ -8,6 +8,10 @@ iteration of eight. On a CPU the process's own CPU seconds are counted, since a 
 users; on a GPU the clock is.
 
     python benchmarks/procgen_speed.py [--network impala|nature] [--width 1] [--device cpu|cuda] [--iterations 3]
+    python benchmarks/procgen_speed.py --learn coinrun --network nature --width 0.5 --iterations 48
+
+With --learn both train an agent from the same seeds of the environments, and what they reach on test levels is printed
+instead: do they learn alike?
 """
 
 from __future__ import annotations
@@ -19,8 +23,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainers.procgen import ProcgenConfig, _Run
-from trainers.procgen_envs import ACTIONS, Games, engine_seeds
+from trainers.procgen import TEST_SEED, ProcgenConfig, _Run
+from trainers.procgen_envs import ACTIONS, Games, engine_seeds, play_once, test_games
 
 GOAL = 3.0
 """On a CPU."""
@@ -175,6 +179,32 @@ def engine_seconds(config: ProcgenConfig, run: _Run) -> float:
         return now(run.agent.device) - began
 
 
+def compare_learning(config: ProcgenConfig, device: str) -> None:
+    """Train both and print what they return on the same test levels, beside random play."""
+    with _Run(0, config, device) as run, open_games(config, run.threads) as games:
+        usual = UsualLoop(config, device, games)
+        for step in range(1, config.steps + 1):
+            iterate(run)
+            usual.iterate()
+            if step in (config.steps // 4, config.steps // 2, config.steps):
+                random = np.random.default_rng(step)
+
+                def choose(_, frames, random=random):
+                    with torch.no_grad():
+                        logits = usual.agent(torch.from_numpy(frames).to(device))[0].logits.cpu().numpy()
+                    return (logits + random.gumbel(size=logits.shape)).argmax(1)
+
+                seeds = engine_seeds(config.test_episodes, TEST_SEED)
+                with test_games(game=config.game, mode=config.mode, seeds=seeds, threads=run.threads) as unseen:
+                    theirs = play_once(choose, unseen)
+                error, ours = theirs.std(ddof=1) / len(theirs) ** 0.5, run.measure()
+                print(
+                    f"{config.game}, {step * config.batch_size} environment steps: usual loop {theirs.mean():.2f} "
+                    f"+- {error:.2f}, unsl {ours['test_return']:.2f} +- {ours['test_return_error']:.2f}",
+                    flush=True,
+                )
+
+
 def open_games(config: ProcgenConfig, threads: int) -> Games:
     seeds = engine_seeds(config.environments, config.seed)
     return Games(
@@ -189,8 +219,14 @@ def main() -> None:
     options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options.add_argument("--iterations", type=int, default=3)
     options.add_argument("--minibatches", type=int, default=1, help="of 2,048 steps each, in an iteration")
+    options.add_argument("--learn", metavar="GAME", help="compare what is learned instead of speed")
+    options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
     torch.set_num_threads(1)
+    if chosen.learn:
+        few_steps = {"batch_size": 2048, "environments": 32, "learning_rate": 1e-3, "discount": 0.99}
+        settings = {"network": chosen.network, "width": chosen.width, "steps": chosen.iterations, "seed": chosen.seed}
+        return compare_learning(ProcgenConfig(game=chosen.learn, **few_steps, **settings), chosen.device)
     config = ProcgenConfig(
         network=chosen.network,
         width=chosen.width,

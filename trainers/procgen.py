@@ -17,9 +17,9 @@ FLOPs are those of convolutions and matrix products, two for a multiply-add. Act
 step and one more an environment and iteration, to value the frame that comes next. Learning: `epochs` times the forward
 pass, the gradient of every weight and the gradient of every layer's input but the first's. Measurements do not count.
 
-A checkpoint lies between two iterations. The engine cannot save its state, so it holds the actions since the
-environments were opened (at most `REOPEN_AFTER` steps an environment, which are then opened with new seeds), and a
-resumed run plays them again: it is bitwise equal to an uninterrupted one.
+A run stops and is saved between two iterations. The engine cannot save its state, so a checkpoint holds the actions
+since the environments were opened (at most `REOPEN_AFTER` steps an environment, which are then opened with new seeds),
+and a resumed run plays them again: it is bitwise equal to an uninterrupted one.
 """
 
 from __future__ import annotations
