@@ -76,7 +76,7 @@ def select(
             f"{law.name} has at least {smallest} coefficients here and the table {len(table)} rows; add rows"
         )
     q = scale_coordinate(table, toward)
-    wanted, tried, stretch = _by_frontier(
+    wanted, tried, stretch = by_frontier(
         law, table, q, {form.structure for form in forms}, recipe=recipe, loss=loss, seed=seed
     )
     z, log_y = frame.coordinates(table.columns), np.log(table.y)
@@ -100,7 +100,7 @@ def select(
     return replace(Belief.of(members, z, log_y), stretch=stretch)
 
 
-def _by_frontier(
+def by_frontier(
     law: Law, table: Table, q: np.ndarray, structures: set[str], *, recipe: Recipe, loss: Loss, seed: int
 ) -> tuple[list[Member], int, float]:
     """The candidates that foretell the frontier best, fitted without it; how many were tried; and by how much they

@@ -1,12 +1,13 @@
 """Selection: where the frontier is, and that nothing beyond the fitted rows is looked at."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fitting import FittingError, Recipe, Table, compare, fit, rmsle
-from fitting.selection import frontier_rows, scale_coordinate
+from fitting import LAWS, FittingError, Frame, Loss, Recipe, Table, compare, fit, rmsle
+from fitting.selection import by_frontier, frontier_rows, scale_coordinate
 
 N, D = (v.ravel() for v in np.meshgrid(np.geomspace(1e6, 1e9, 7), np.geomspace(1e7, 1e10, 4)))
 QUICK = Recipe(ridges=(1e-3, 1e-5), own_ridges=(), starts=2, budget=15)
@@ -85,3 +86,20 @@ def test_a_million_rows_are_thinned_and_the_fit_says_so():
     result = fit("m2", table)
     assert result.rows == 1_000_000 and result.rmsle.points == 500 and result.seconds < 20
     assert rmsle(result.predict({"steps": np.array([1e10])}), np.array([1 + 40 * 1e10**-0.3])).value < 0.02
+
+
+def test_the_frontier_does_not_leak_into_the_fits_that_it_ranks():
+    """Centre, hull, floor and ceiling included: with other measurements there, the same candidates meet it."""
+    table = table_of()
+    q = scale_coordinate(table, None)
+    frontier = frontier_rows(q, QUICK.frontier)
+    other = table_of(np.where(frontier, table.y / 3, table.y))
+    law, everything = LAWS["a1"], replace(QUICK, shortlist=1.0)
+    structures = {form.structure for form in law.forms(Frame.of(table))}
+    one, two = (
+        {m.key: m.raw for m in by_frontier(law, t, q, structures, recipe=everything, loss=Loss.MSLE, seed=0)[0]}
+        for t in (table, other)
+    )
+    assert len(one) == len(two) > 10
+    for key, raw in one.items():
+        np.testing.assert_array_equal(raw, two[key])
