@@ -3,7 +3,7 @@
 A question is `a+b=`, both with `digits` digits. With a scratchpad the answer first walks the places from the lowest:
 the two digits, the carry that came in and the digit that comes out; then it writes the sum, highest digit first:
 
-    173+258=  3801 7512 1214  0431        (places written apart here for the reader, not for the model)
+    173+258=  3801 7513 1214  0431        (places written apart here for the reader, not for the model)
 
 Without one the sum must come out at once, its first digit depending on every carry (scratchpads: Nye et al., arXiv
 2112.00114). What is measured is in trainers/answering.py; drawn answers are judged by the sum alone.
