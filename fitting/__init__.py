@@ -15,8 +15,9 @@ laws, `solver` fits one form from many starts, `candidates` walks the path of ri
 What was tried, and what it gave
 --------------------------------
 Measured on 36 splits of public tables with several inputs (25 language, 8 vision, 3 other; the largest scale held out),
-halved by a hash of their names into development (19) and report (17) before any held-out row was looked at. A number is the ratio of
-geometric-mean held-out RMSLE, x/ its paired standard error; below 1 is better. Every law had this same procedure.
+halved by a hash of their names into development (19) and report (17) before any held-out row was looked at. A number is
+the ratio of geometric-mean held-out RMSLE, x/ its paired standard error; below 1 is better. Every law had this same
+procedure. Half of the development figures were taken with the tighter stop of the list below.
 
     report half:       unsl to cf .78 x/ 1.21, to a1 .88 x/ 1.11, to a2 .89 x/ 1.15, to a3 .85 x/ 1.13,
                        to the best other of each split 1.34 x/ 1.11: the best single choice, not the best of all
