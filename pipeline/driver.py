@@ -142,7 +142,7 @@ class Driver:
             number=next(self._numbers),
             trainer=self.study.trainer,
             cells=tuple(cell.id for cell in cells),
-            configs=tuple(dict(cell.config) for cell in cells),
+            configs=tuple(cell.config for cell in cells),
             device=self.executor.device,
             checkpoints=self.writer.store.folder.folder("checkpoints").url,
             checkpoint_seconds=self.checkpoint_seconds,
@@ -170,7 +170,12 @@ class Driver:
             return self._next_on_gpu()
         jobs, seconds = [], 0.0
         while self._queue and seconds < self._task_seconds:
+            again = self._queue[0].tries > 1
+            if jobs and again:
+                break
             jobs.append(self._queue.popleft())
+            if again:
+                break  # Alone, so that a job that kills its worker does not use up the tries of others.
             seconds += sum(map(self._throughput.seconds, self._cells_of(jobs[-1])))
         return jobs
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from trainers import Ending, Point
@@ -28,7 +30,7 @@ class Job:
     """Tells the jobs of one run apart: a second try is another job."""
     trainer: str
     cells: tuple[str, ...]
-    configs: tuple[dict[str, Any], ...]
+    configs: tuple[Mapping[str, Any], ...]
     device: str
     checkpoints: str
     """Folder or URL that holds a folder of checkpoints for each cell."""
@@ -88,7 +90,10 @@ KINDS = {kind.__name__.lower(): kind for kind in (Measured, Used, Ended, Failed)
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    return {"event": type(event).__name__.lower(), **dataclasses.asdict(event)}
+    record = {"event": type(event).__name__.lower()} | {name: getattr(event, name) for name in _fields(type(event))}
+    if isinstance(event, Measured):
+        record["point"] = {name: getattr(event.point, name) for name in _fields(Point)}
+    return record
 
 
 def from_json(record: dict[str, Any]) -> Event:
@@ -100,3 +105,9 @@ def from_json(record: dict[str, Any]) -> Event:
     if "failure" in fields:
         fields["failure"] = Failure(fields["failure"])
     return KINDS[record["event"]](**fields)
+
+
+@cache
+def _fields(kind: type) -> tuple[str, ...]:
+    """Asked once a class, not once an event: `dataclasses.asdict` was half of what the driver did."""
+    return tuple(field.name for field in dataclasses.fields(kind))

@@ -27,6 +27,7 @@ class Lease:
     def __init__(self, folder: Folder):
         self._folder = folder
         self._released = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self.lost = False
         """True once another driver has taken the study over."""
         self._holder = {
@@ -53,20 +54,24 @@ class Lease:
             time.sleep(SETTLE_SECONDS)
             if not lease._is_ours():
                 raise PipelineError("another driver took this study over in this moment; `unsl status` shows it")
-        threading.Thread(target=lease._keep, name="lease", daemon=True).start()
+        lease._thread.start()
         return lease
 
     def release(self) -> None:
         self._released.set()
+        self._thread.join(RENEW_SECONDS)  # It may be renewing: a lease that it writes after this would stay.
         if self._is_ours():
             self._folder.remove(NAME)
 
     def _keep(self) -> None:
         while not self._released.wait(RENEW_SECONDS):
-            if not self._is_ours():
-                self.lost = True
-                return
-            self._folder.write(NAME, self._content())
+            try:
+                if not self._is_ours():
+                    self.lost = True
+                    return
+                self._folder.write(NAME, self._content())
+            except Exception:  # Whatever a disk or an object store raises: the next renewal may succeed.
+                continue
 
     def _is_ours(self) -> bool:
         holder = read_holder(self._folder)

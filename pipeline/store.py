@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from pipeline.errors import PipelineError
@@ -28,6 +28,8 @@ from pipeline.study import Cell
 
 METADATA = b"unsl_cells"
 """Key of the Parquet metadata that lists a file's cells as JSON."""
+MOST_ROWS = 5_000
+"""Points that are turned into one Parquet file, give or take a cell's: they are a few kilobytes each meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +196,7 @@ class Writer:
                 "id": cell.id,
                 "trainer": cell.trainer,
                 "version": cell.version,
-                "config": dict(cell.config),
+                "config": cell.config,
                 "columns": cell.columns,
                 "flops_per_step": cell.counts.flops_per_step,
                 "device": device,
@@ -236,14 +238,16 @@ class Writer:
         return list(self._open[cell].points.values()) if cell in self._open else []
 
     def commit(self) -> None:
-        """Move every ended cell from the journal to Parquet, in one file."""
-        ended = {cell: entry for cell, entry in self._open.items() if isinstance(entry.last, Ended)}
-        if ended:
-            self._write(f"points/{self._take_number():08d}.parquet", _to_parquet(ended.values()))
-            self._finished |= {cell: entry.summary() for cell, entry in ended.items()}
-            for cell in ended:
-                del self._open[cell]
-            self.store.folder.remove(*(f"checkpoints/{cell}" for cell in ended))
+        """Move every ended cell from the journal to Parquet, and let go of what only unfinished cells need."""
+        for ended in _batches(entry for entry in self._open.values() if isinstance(entry.last, Ended)):
+            self._write(f"points/{self._take_number():08d}.parquet", _to_parquet(ended))
+            for entry in ended:
+                record = entry.summary()
+                self._finished[record.id] = record
+                del self._open[record.id]
+        # Asked for by name, and those of cells that ended long ago too: a worker that was given up may have saved late.
+        kept = self.store.folder.names("checkpoints")
+        self.store.folder.remove(*(f"checkpoints/{cell}" for cell in kept if cell in self._finished))
         spent = [name for name, cells in self._chunks.items() if cells.isdisjoint(self._open)]
         self.store.folder.remove(*(f"journal/{name}" for name in spent))
         for name in spent:
@@ -292,17 +296,32 @@ def _rows(entry: _Open) -> list[dict[str, Any]]:
     return rows
 
 
-def _to_parquet(entries: Iterable[_Open]) -> bytes:
+def _batches(entries: Iterable[_Open]) -> list[list[_Open]]:
+    """Cells in lists of about `MOST_ROWS` points."""
+    batches: list[list[_Open]] = []
+    rows = MOST_ROWS
+    for entry in entries:
+        if rows >= MOST_ROWS:
+            batches.append([])
+            rows = 0
+        batches[-1].append(entry)
+        rows += len(entry.points) + 1
+    return batches
+
+
+def _to_parquet(entries: Sequence[_Open]) -> bytes:
     import pyarrow
     import pyarrow.parquet
 
-    entries = list(entries)
     rows = [row for entry in entries for row in _rows(entry)]
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = pyarrow.table({name: [row.get(name) for row in rows] for name in names})
-    records = json.dumps([asdict(entry.summary()) for entry in entries])
+    records = json.dumps([vars(entry.summary()) for entry in entries])
     sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(table.replace_schema_metadata({METADATA: records.encode()}), sink)
+    with pyarrow.parquet.ParquetWriter(sink, table.schema) as writer:
+        writer.write_table(table)
+        # Not as metadata of the schema, of which the file would hold a second copy.
+        writer.add_key_value_metadata({METADATA: records})
     return sink.getvalue().to_pybytes()
 
 

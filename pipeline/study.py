@@ -192,7 +192,7 @@ class Cell:
         fields = {f.name: f for f in dataclasses.fields(trainer.Config)}
         typed = {name: _as_type(fields[name], value) for name, value in settings.items()}
         made = trainer.Config(**typed)
-        config = dataclasses.asdict(made)
+        config = {name: getattr(made, name) for name in fields}
         return cls(
             id=identity(trainer.name, trainer.version, config),
             trainer=trainer.name,

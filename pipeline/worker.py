@@ -88,7 +88,11 @@ class _Context:
         return True
 
     def save(self, cell: int, checkpoint: Checkpoint) -> None:
-        save_checkpoint(self._folders[cell], checkpoint, self.points[cell])
+        try:
+            save_checkpoint(self._folders[cell], checkpoint, self.points[cell])
+        except OSError as error:
+            # A full disk costs the work since the last checkpoint if the worker is lost, and not the training itself.
+            print(f"cell {self._cells[cell]}: no checkpoint at step {checkpoint.step}: {error}", file=sys.stderr)
 
     def should_stop(self) -> bool:
         return self._should_stop()

@@ -181,6 +181,35 @@ def test_a_job_that_loses_every_worker_is_reported(store):
     assert next(iter(store.records().values())).failure == "preempted"
 
 
+def test_a_job_that_kills_its_workers_takes_no_other_with_it(store):
+    """Short jobs share a worker. Those that were lost with a killer are tried again alone."""
+
+    class Killing(Losing):
+        def poll(self, timeout):
+            self.left = any(config["fault"] == "exit" for job in self._jobs for config in job.configs)
+            return super().poll(timeout)
+
+    executor = Killing(0, Failure.PREEMPTED)
+    axes = [Axis("parameters", (1_000, 4_000)), Axis("fault", ("exit", "none"))]
+    study = make_study(axes=axes, seeds=range(4), fixed={"steps": 1}, cohort_size=1)
+    tasks = []
+    submit = executor.submit
+    executor.submit = lambda jobs: (tasks.append(len(jobs)), submit(jobs))
+    outcome = run_study(study, store, executor)
+    assert tasks[0] > 1, "jobs were to share a worker"
+    assert (outcome.done, outcome.failed) == (8, 8)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_no_failure(store, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pipeline.worker.save_checkpoint", full)
+    outcome = run_study(make_study(), store, checkpoint_seconds=0.0)
+    assert (outcome.done, outcome.failed) == (8, 0)
+    assert "no checkpoint at step 16: [Errno 28] No space left" in capsys.readouterr().err
+
+
 def test_a_cohort_that_ran_out_of_memory_is_split(store):
     executor = Losing(1, Failure.OUT_OF_MEMORY)
     outcome = run_study(make_study(), store, executor)

@@ -192,6 +192,44 @@ def test_a_released_lease_of_another_stays(store):
     assert store.folder.names(ending="driver.json") == ["driver.json"]
 
 
+def test_a_lease_outlives_a_renewal_that_fails(store, monkeypatch):
+    monkeypatch.setattr("pipeline.lease.RENEW_SECONDS", 0.05)
+    lease = Lease.acquire(store.folder)
+    write, failures = Folder.write, []
+
+    def full(self, name, data):
+        if len(failures) < 3:
+            failures.append(name)
+            raise OSError(28, "No space left on device")
+        write(self, name, data)
+
+    before = store.holder()["renewed"]
+    monkeypatch.setattr(Folder, "write", full)
+    deadline = time.monotonic() + 20
+    while store.holder()["renewed"] == before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(failures) == 3 and not lease.lost
+    assert store.holder()["renewed"] > before
+    lease.release()
+    assert store.holder() is None
+
+
+def test_many_points_move_in_several_files(store, monkeypatch):
+    monkeypatch.setattr("pipeline.store.MOST_ROWS", 10)
+    run_study(make_study(), store)
+    assert len(store.folder.names("points")) > 1
+    assert (len(store.table()), set(store.table()["status"])) == (48, {"done"})
+
+
+def test_checkpoints_that_came_late_are_removed(store):
+    study = make_study()
+    run_study(study, store)
+    late = study.cells[0].id
+    store.folder.write(f"checkpoints/{late}/000000000016.npz", b"")
+    run_study(study, store)
+    assert not store.has_checkpoint(late)
+
+
 def test_the_store_works_behind_a_url():
     study = make_study()
     store = Store("memory://studies/test", study.name)
