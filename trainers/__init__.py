@@ -30,6 +30,7 @@ TRAINERS = {
     "oracle": "trainers.oracle:ORACLE",
     "parity": "trainers.parity:PARITY",
     "procgen": "trainers.procgen:PROCGEN",
+    "vision": "trainers.vision:VISION",
 }
 
 

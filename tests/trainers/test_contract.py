@@ -41,6 +41,9 @@ SMALL_LANGUAGE = {
     "steps": 50,
 }
 
+SMALL_PICTURES = {"width": 8, "head_size": 4, "depth": 1, "resolution": 16, "steps": 128, "batch_size": 8}
+SMALL_PICTURES |= {"classes": 3, "few_shot_classes": 2, "shots": 3, "test_size": 64, "few_shot_size": 32}
+
 SMALL = {
     "addition": {
         "cohort": [
@@ -97,6 +100,18 @@ SMALL = {
         "cohort": [SMALL_AGENT | difference for difference in ({"seed": 0}, {"seed": 1}, {"dataset_size": 3})],
         "diverging": SMALL_AGENT | {"learning_rate": 1e20},
         "refused": {"batch_size": 99},
+    },
+    "vision": {
+        "cohort": [
+            SMALL_PICTURES | difference
+            for difference in (
+                {"seed": 0},
+                {"dataset_size": 50, "init_scale": 0.5, "schedule": "wsd", "warmup_steps": 0},
+                {"learning_rate": 3e-3, "weight_decay": 0.0, "shift": 2, "flip": True, "few_shot_classes": 0},
+            )
+        ],
+        "diverging": SMALL_PICTURES | {"learning_rate": 1e20, "gradient_clip": 0.0},
+        "refused": {"batch_size": 99_999},
     },
 }
 """For each trainer: configurations of one shape, one that diverges, and one that is refused."""

@@ -1,0 +1,378 @@
+"""vision: networks that learn to classify pictures, and are probed with a few pictures of classes they never saw.
+
+A vision transformer, MLP-Mixer or BiT residual network (trainers/vision_models.py) learns `dataset_size` pictures of
+`classes` classes (trainers/data/pictures.py). By default these are frames of the sixteen Procgen games, and a class is
+a game in its easy or its hard mode: games are told apart soon, modes slowly and not always, so that losses keep falling
+over orders of magnitude. Measured at every point:
+
+    loss, error                      nats and share of wrong answers on unseen pictures of the same classes
+    training_loss, training_error    the same on training pictures: where they part, the model has memorised
+    few_shot_error                   share of wrong answers to `few_shot_classes` other classes, of a linear map of the
+                                     frozen features that saw `shots` pictures a class (trainers/few_shot.py)
+
+FLOPs are counted as `trainers.vision_models` says; measurements do not count. Weights are in single precision; on a GPU
+products run in bfloat16 (autocast).
+
+Cells are trained one after another. Measured on a CPU core, 8 vision transformers under torch.func.vmap run at 1.2
+times the speed of one by one at width 16, 1.1 at width 32 and 0.6 to 0.9 from width 64 on: a batch of pictures is
+hundreds of rows, which fill a core by themselves (benchmarks/vision_speed.py).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainers.contract import Checkpoint, Context, Counts, End, Ending, Point, check_config
+from trainers.data.order import EpochOrder
+from trainers.data.pictures import PictureSet
+from trainers.few_shot import few_shot_error
+from trainers.optimisation import fused_adamw, learning_rate_factor, schedule_rules
+from trainers.schedule import log_spaced_steps
+from trainers.vision_models import (
+    ARCHITECTURES,
+    activation_bytes,
+    features,
+    initial_weights,
+    logits,
+    parameters,
+    training_flops,
+)
+
+TINY_LOSS = 1e-9
+"""Losses are kept above this, since a law is fitted to their logarithm."""
+DRAWS = 3
+"""Sets of shots that a few-shot error is the mean of, as in big_vision."""
+MEASURED_AT_ONCE = {"cpu": 64, "cuda": 1_024}
+"""Pictures that go through the model at once in a measurement."""
+COMPILE_FROM_FLOPS = 1e16
+"""Compiling takes about a minute: it pays for runs of several minutes on a GPU. On a CPU it is never done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionConfig:
+    """One network, its pictures and its training run."""
+
+    architecture: str = "vit"
+    """`vit`, `mixer`, `resnet`, or `linear` to compare with, for which width and depth mean nothing."""
+    width: int = 64
+    """Width of the residual stream; of a `resnet`, channels of its stem."""
+    depth: int = 4
+    """Blocks. A `resnet` spreads them over four stages; 16, 33 and 50 are ResNet-50, -101 and -152."""
+    head_size: int = 32
+    """Width of one attention head of a `vit`."""
+    patch_size: int = 8
+    """Side of a patch in pixels. The stem of a `resnet` shrinks pictures by this: 1, 2 or the published 4."""
+    pictures: str = "procgen"
+    """The set: `procgen`, `hub:NAME`, `hub:NAME:SUBSET`, a folder of one folder a class, or Parquet files."""
+    picture_column: str = "image"
+    """The field of a data set's record that holds the picture."""
+    label_column: str = "label"
+    """The field of a data set's record that holds the class."""
+    resolution: int = 32
+    """Side of a picture in pixels, after cropping to the middle square."""
+    classes: int = 24
+    """Classes that are trained on."""
+    dataset_size: int = 16_384
+    """Unique training pictures; with `steps * batch_size` or more of them none is seen twice."""
+    steps: int = 1_000
+    """Optimiser steps."""
+    batch_size: int = 64
+    """Pictures a step."""
+    accumulation: int = 1
+    """Parts that a batch is processed in, one after another, where it does not fit in memory at once."""
+    shift: int = 0
+    """Pixels by which a training picture is moved at random, at most; what enters repeats the edge."""
+    flip: bool = False
+    """Whether training pictures are mirrored at random."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+    schedule: str = "cosine"
+    """Learning rate after the warm-up: `constant`, `cosine` (to a tenth) or `wsd` (constant, then linear to zero)."""
+    warmup_steps: int = 20
+    """Steps over which the learning rate rises to its peak."""
+    decay_share: float = 0.2
+    """Part of the run over which `wsd` decays."""
+    weight_decay: float = 0.1
+    """Decoupled weight decay a step, before the learning rate; norms and biases do not decay."""
+    gradient_clip: float = 1.0
+    """Largest norm of a step's gradient; 0 does not clip."""
+    init_scale: float = 1.0
+    """Factor on the initial weights. The convolutions of a `resnet` are standardised: there it only divides the
+    effect of the learning rate."""
+    test_size: int = 1_024
+    """Unseen pictures that a measurement uses, and the most training pictures."""
+    few_shot_classes: int = 8
+    """Classes of the few-shot probe, none of them trained on; 0 leaves the probe out."""
+    shots: int = 10
+    """Pictures of each of these classes that the probe learns from."""
+    few_shot_size: int = 512
+    """Pictures that the probe is asked about."""
+    seed: int = 0
+    """Seed of the weights and of the order in which pictures are seen."""
+
+    def __post_init__(self) -> None:
+        known = self.architecture in ARCHITECTURES
+        fits = known and self.patch_size >= 1 and ARCHITECTURES[self.architecture].patch_sizes(self)
+        heads = self.architecture != "vit" or self.width % max(1, self.head_size) == 0
+        check_config(
+            self,
+            **schedule_rules(self),
+            architecture=(known, f"one of {', '.join(ARCHITECTURES)}"),
+            width=(self.width >= 1 and heads, f"a positive multiple of head_size = {self.head_size}"),
+            depth=(self.depth >= (4 if self.architecture == "resnet" else 1), "at least 1, of a resnet at least 4"),
+            head_size=(self.head_size >= 1, "at least 1"),
+            patch_size=(fits, f"a divisor of resolution = {self.resolution}, of a resnet 1, 2 or 4"),
+            resolution=(self.resolution >= 1, "at least 1"),
+            classes=(self.classes >= 2, "at least 2"),
+            dataset_size=(self.dataset_size >= 1, "at least 1"),
+            steps=(self.steps >= 1, "at least 1"),
+            batch_size=(1 <= self.batch_size <= self.dataset_size, f"from 1 to dataset_size = {self.dataset_size}"),
+            accumulation=(
+                self.accumulation >= 1 and self.batch_size % self.accumulation == 0,
+                f"a divisor of batch_size = {self.batch_size}",
+            ),
+            shift=(0 <= self.shift < self.resolution, f"at least 0 and below resolution = {self.resolution}"),
+            gradient_clip=(self.gradient_clip >= 0, "at least 0"),
+            test_size=(self.test_size >= 1, "at least 1"),
+            few_shot_classes=(self.few_shot_classes != 1 and self.few_shot_classes >= 0, "0 or at least 2"),
+            shots=(self.shots >= 1, "at least 1"),
+            few_shot_size=(self.few_shot_size >= 1, "at least 1"),
+            seed=(self.seed >= 0, "at least 0"),
+        )
+
+
+class Vision:
+    """See the module's docstring."""
+
+    name = "vision"
+    version = 1
+    Config = VisionConfig
+
+    def count(self, config: VisionConfig) -> Counts:
+        every, inner = parameters(config)
+        return Counts(
+            parameters=every,
+            parameters_without_embeddings=inner,
+            flops_per_step=config.batch_size * training_flops(config),
+            steps=config.steps,
+            bytes=16 * every + config.batch_size // config.accumulation * activation_bytes(config),
+        )
+
+    def evaluation_steps(self, config: VisionConfig) -> tuple[int, ...]:
+        return log_spaced_steps(config.steps, first=16, per_doubling=2)
+
+    def cohort_key(self, config: VisionConfig) -> tuple:
+        # Cells of a cohort are trained one after another: see the module's docstring.
+        of_model = (config.architecture, config.width, config.depth, config.head_size, config.patch_size)
+        return (*of_model, config.pictures, config.resolution, config.classes, config.batch_size, config.accumulation)
+
+    def train(self, configs: Sequence[VisionConfig], context: Context) -> Iterator[Point | End]:
+        for cell, config in enumerate(configs):
+            if context.should_stop():
+                return
+            run = _Run(cell, config, self.count(config).flops_per_step, context.device)
+            run.restore(context.load(cell))
+            yield from run.run(context, set(self.evaluation_steps(config)))
+
+
+class _Run:
+    """One model and its optimiser on one device."""
+
+    def __init__(self, cell: int, config: VisionConfig, flops_per_step: float, device: str):
+        import torch
+
+        self.cell, self.config, self.flops_per_step = cell, config, flops_per_step
+        self.device = torch.device(device)
+        self.pictures = _OpenSet(config, self.device)
+        self.weights = {
+            name: torch.from_numpy(weight).to(self.device).requires_grad_()
+            for name, weight in initial_weights(config).items()
+        }
+        self.optimiser = fused_adamw(self.weights.values(), config)
+        self.logits, self.features = logits, features
+        if self.device.type == "cuda" and flops_per_step * config.steps > COMPILE_FROM_FLOPS:
+            self.logits = torch.compile(logits)
+        self.step, self.seconds = 0, 0.0
+
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        import torch
+
+        if checkpoint is None:
+            return
+        self.step, self.seconds = checkpoint.step, checkpoint.seconds
+        arrays = checkpoint.arrays
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(torch.from_numpy(arrays[f"weight/{name}"]))
+                self.optimiser.state[weight] = {
+                    "step": torch.tensor(float(self.step), device=self.device),
+                    "exp_avg": torch.from_numpy(arrays[f"first_moment/{name}"]).to(self.device, copy=True),
+                    "exp_avg_sq": torch.from_numpy(arrays[f"second_moment/{name}"]).to(self.device, copy=True),
+                }
+
+    def save(self, context: Context) -> None:
+        arrays = {}
+        for name, weight in self.weights.items():
+            state = self.optimiser.state[weight]
+            parts = {"weight": weight, "first_moment": state["exp_avg"], "second_moment": state["exp_avg_sq"]}
+            arrays |= {f"{part}/{name}": tensor.detach().cpu().numpy().copy() for part, tensor in parts.items()}
+        context.save(self.cell, Checkpoint(step=self.step, seconds=self.seconds, arrays=arrays))
+
+    def run(self, context: Context, evaluations: set[int]) -> Iterator[Point | End]:
+        began = time.perf_counter()
+        while self.step < self.config.steps:
+            self.update()
+            self.step += 1
+            metrics = self.measure() if self.step in evaluations else None
+            now = time.perf_counter()
+            self.seconds, began = self.seconds + now - began, now
+            if metrics is not None and not all(math.isfinite(value) for value in metrics.values()):
+                yield End(cell=self.cell, step=self.step, ending=Ending.DIVERGED)
+                return
+            if metrics is not None:
+                yield Point(
+                    cell=self.cell,
+                    step=self.step,
+                    metrics=metrics,
+                    examples=self.step * self.config.batch_size,
+                    flops=self.step * self.flops_per_step,
+                    seconds=self.seconds,
+                )
+            stopping = self.step < self.config.steps and context.should_stop()
+            if stopping or context.checkpoint_due():
+                self.save(context)
+            if stopping:
+                return
+            began = time.perf_counter()
+        yield End(cell=self.cell, step=self.step)
+
+    def update(self) -> None:
+        """One optimiser step."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        config = self.config
+        for group in self.optimiser.param_groups:
+            group["lr"] = config.learning_rate * learning_rate_factor(config, self.step)
+        pictures, labels = self.pictures.batch(self.step)
+        part = config.batch_size // config.accumulation
+        for some, right in zip(pictures.split(part), labels.split(part), strict=True):
+            (cross_entropy(self._through(self.logits, some), right) / config.accumulation).backward()
+        if config.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.weights.values(), config.gradient_clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def _through(self, function, pictures):
+        """Features or logits of pictures, uint8."""
+        import torch
+
+        signed = pictures.float().mul_(2 / 255).sub_(1)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            return function(self.config, self.weights, signed)
+
+    def measure(self) -> dict[str, float]:
+        """Every metric of the model as it is. Training state is not touched."""
+        import torch
+
+        with torch.no_grad():
+            loss, error = self._loss_and_error(self.pictures.test)
+            training_loss, training_error = self._loss_and_error(self.pictures.seen)
+            metrics = {"loss": loss, "error": error, "training_loss": training_loss, "training_error": training_error}
+            if self.pictures.few_shot and all(math.isfinite(value) for value in metrics.values()):
+                metrics["few_shot_error"] = self._few_shot_error()
+        return metrics
+
+    def _loss_and_error(self, parts: list) -> tuple[float, float]:
+        """Mean loss and share of wrong answers on measured pictures."""
+        from torch.nn.functional import cross_entropy
+
+        nats = wrong = count = 0
+        for pictures, labels in parts:
+            scores = self._through(self.logits, pictures)
+            nats += float(cross_entropy(scores, labels, reduction="sum"))
+            wrong += int((scores.argmax(1) != labels).sum())
+            count += len(labels)
+        # A set of n pictures cannot show an error below about 1/(2n).
+        return max(TINY_LOSS, nats / count) if math.isfinite(nats) else nats, max(wrong, 0.5) / count
+
+    def _few_shot_error(self) -> float:
+        """The mean over several sets of shots; the questions are the same."""
+        parts = [self._through(self.features, pictures).float().cpu().numpy() for pictures, _ in self.pictures.few_shot]
+        found = np.concatenate(parts)
+        labels = np.concatenate([labels.cpu().numpy() for _, labels in self.pictures.few_shot])
+        if not np.isfinite(found).all():
+            return math.nan
+        shots = self.config.few_shot_classes * self.config.shots
+        questions = slice(DRAWS * shots, None)
+        errors = [
+            few_shot_error(
+                shots=found[start : start + shots],
+                labels=labels[start : start + shots],
+                questions=found[questions],
+                answers=labels[questions],
+            )
+            for start in range(0, DRAWS * shots, shots)
+        ]
+        return max(float(np.mean(errors)), 0.5 / len(found[questions]))
+
+
+class _OpenSet:
+    """The pictures of one run: its batches by step, and what it is measured on, in parts that fit the device."""
+
+    def __init__(self, config: VisionConfig, device):
+        self._config, self._device = config, device
+        of = PictureSet(
+            pictures=config.pictures,
+            resolution=config.resolution,
+            classes=config.classes,
+            few_shot_classes=config.few_shot_classes,
+            picture_column=config.picture_column,
+            label_column=config.label_column,
+        )
+        # Pictures that the run never reaches are not prepared.
+        reached = min(config.dataset_size, config.steps * config.batch_size)
+        self._training = of.part("train", reached, device)
+        self._order = EpochOrder(seed=config.seed, size=reached)
+        self.test = self._measured(of.part("test", config.test_size, device))
+        self.seen = self._measured(self._training, config.test_size)
+        self.few_shot = []
+        if config.few_shot_classes:
+            asked = DRAWS * config.few_shot_classes * config.shots + config.few_shot_size
+            self.few_shot = self._measured(of.part("few_shot", asked, device))
+
+    def _measured(self, part, most: int | None = None) -> list:
+        rows = np.arange(min(part.count, most or part.count))
+        at_once = MEASURED_AT_ONCE[self._device.type]
+        return [part.take(rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
+
+    def batch(self, step: int):
+        """Pictures (batch, side, side, 3), uint8, and labels (batch,): a function of the seed and the step."""
+        size = self._config.batch_size
+        pictures, labels = self._training.take(self._order.take(step * size, size))
+        if self._config.shift or self._config.flip:
+            pictures = self._varied(pictures, step)
+        return pictures, labels
+
+    def _varied(self, pictures, step: int):
+        """Pictures moved and mirrored at random."""
+        import torch
+
+        config = self._config
+        random, side = np.random.default_rng((config.seed, 4, step)), np.arange(config.resolution)
+        moved = random.integers(-config.shift, config.shift + 1, (2, len(pictures), 1))
+        rows, columns = (side + moved).clip(0, config.resolution - 1)
+        mirrored = random.random((len(pictures), 1)) < 0.5
+        if config.flip:
+            columns = np.where(mirrored, columns[:, ::-1], columns)
+        rows, columns = (torch.from_numpy(index).to(self._device) for index in (rows, columns))
+        which = torch.arange(len(pictures), device=self._device)
+        return pictures[which[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+VISION = Vision()
