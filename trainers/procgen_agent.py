@@ -23,13 +23,13 @@ class Layer:
 
     inputs: int
     outputs: int
+    gain: float
+    """Standard deviation of the initial weights, times the square root of the weights that enter an output."""
     kernel: int = 1
     stride: int = 1
     padding: int = 0
     side: int = 1
     """Height and width of the output."""
-    gain: float = 1.0
-    """Standard deviation of the initial weights, times the square root of the weights that enter an output."""
 
     @property
     def weights(self) -> int:
@@ -65,7 +65,9 @@ def network(kind: str, width: float) -> tuple[Layer, ...]:
             body += [Layer(inputs=outputs, outputs=outputs, kernel=3, padding=1, side=side, gain=gain)] * 4
         hidden = scaled(256)
         body.append(Layer(inputs=inputs * side**2, outputs=hidden, gain=gain))
-    return (*body, Layer(inputs=hidden, outputs=ACTIONS + 1))
+    # The first policy is nearly uniform, and the first value nearly 0: an agent that starts optimistic learns to put
+    # off the end of an episode, by standing still where it must.
+    return (*body, Layer(inputs=hidden, outputs=ACTIONS + 1, gain=0.01))
 
 
 class Agent:
@@ -137,15 +139,9 @@ class Agent:
 
 
 def _initial_weights(layers: tuple[Layer, ...], seed: int) -> np.ndarray:
-    """Normal weights and zero biases as one flat vector of shape (parameters,), float32.
-
-    The first policy is nearly uniform: its logits start a hundred times smaller than the value does.
-    """
+    """Normal weights and zero biases as one flat vector of shape (parameters,), float32."""
     random, pieces = np.random.default_rng((seed, 0)), []
     for layer in layers:
-        weights = random.normal(0, layer.gain, (layer.outputs, layer.weights // layer.outputs))
-        weights /= math.sqrt(weights.shape[1])
-        if layer is layers[-1]:
-            weights[:ACTIONS] *= 0.01
-        pieces += [weights.ravel(), np.zeros(layer.outputs)]
+        entering = layer.weights // layer.outputs
+        pieces += [random.normal(0, layer.gain / math.sqrt(entering), layer.weights), np.zeros(layer.outputs)]
     return np.concatenate(pieces).astype(np.float32)
