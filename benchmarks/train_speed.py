@@ -1,0 +1,239 @@
+"""How fast the trainers train: ours beside what a user would write or install instead, in one run on one machine.
+
+    python benchmarks/train_speed.py [--device cuda] [--part language] [--part cohort]
+
+language: tokens a second of one GPT-2 on the same text, beside a plain PyTorch loop over the same model and beside
+transformers' Trainer (pip install accelerate); on a GPU, of a model of 100 million parameters, with its share of the
+peak. cohort: models a second when 16 or 64 small ones train as one program, beside one at a time and beside a plain
+loop over a module.
+
+On a CPU everything runs on one thread and is timed in CPU seconds, which other work on the machine does not lengthen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import torch
+
+from trainers.addition import ADDITION, AdditionConfig
+from trainers.answering import Cohort
+from trainers.language import LANGUAGE, LanguageConfig, _Run, build_model
+from trainers.parity import PARITY, ParityConfig
+from trainers.parity import _Cohort as ParityCohort
+
+PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
+"""Dense bfloat16 products a second, by the maker's data sheets."""
+LANGUAGE_GOAL, MFU_GOAL, COHORT_GOAL = 1.0, 0.4, 5.0
+WARM_UP, REPEATS = 3, 3
+
+
+class Clock:
+    """Seconds of a piece of work: on a GPU until it has finished, on a CPU its CPU time."""
+
+    def __init__(self, device: str):
+        self.cuda = device.startswith("cuda")
+
+    def now(self) -> float:
+        if self.cuda:
+            torch.cuda.synchronize()
+            return time.perf_counter()
+        return time.process_time()
+
+    def per_call(self, work: Callable[[], object], calls: int) -> float:
+        """Seconds a call, of the fastest of several runs: the others waited for something else."""
+        for _ in range(WARM_UP):
+            work()
+        best = float("inf")
+        for _ in range(REPEATS):
+            began = self.now()
+            for _ in range(calls):
+                work()
+            best = min(best, (self.now() - began) / calls)
+        return best
+
+
+def language(device: str, clock: Clock) -> None:
+    small = LanguageConfig(width=128, depth=4, context_length=128, batch_size=2_048, steps=1_000)
+    large = LanguageConfig(
+        width=768, depth=12, head_size=64, context_length=1_024, batch_size=65_536, accumulation=2, vocabulary=8_192,
+        dataset_size=2_000_000, steps=100_000,
+    )  # fmt: skip
+    config, calls = (large, 8) if clock.cuda else (small, 8)
+    counts = LANGUAGE.count(config)
+    run = _Run(0, config, counts.flops_per_step, device)
+
+    def ours() -> None:
+        run.update()
+        run.step += 1
+
+    seconds = {
+        "ours": clock.per_call(ours, calls),
+        "plain loop": clock.per_call(_plain_loop(config, run, device), calls),
+    }
+    if (trainer := _transformers_trainer(config, run, clock, calls)) is not None:
+        seconds["transformers Trainer"] = trainer
+    print(f"language: GPT-2, {counts.parameters:,} parameters, {config.batch_size:,} tokens a step, on {device}")
+    peak = next((flops for name, flops in PEAK_FLOPS.items() if clock.cuda and name in torch.cuda.get_device_name()), 0)
+    for name, each in seconds.items():
+        speed = counts.flops_per_step / each
+        share = f"{speed / peak:.1%} of the peak" if peak else f"{speed / 1e9:.1f} GFLOP/s"
+        print(f"  {name:22} {config.batch_size / each:12,.0f} tokens/s   {share}")
+    if peak:
+        print(f"language_mfu: {counts.flops_per_step / seconds['ours'] / peak:.3f} (goal {MFU_GOAL})")
+    rival = seconds.get("transformers Trainer", seconds["plain loop"])
+    print(f"language_speed: {rival / seconds['ours']:.2f} (goal {LANGUAGE_GOAL})")
+
+
+def _plain_loop(config: LanguageConfig, run: _Run, device: str) -> Callable[[], None]:
+    """The loop of a tutorial: random windows, the model's own loss, AdamW as torch makes it, clipping, a schedule."""
+    model = build_model(config).to(device)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+    text = torch.from_numpy(np.asarray(run.text.training[: config.dataset_size]).astype(np.int64))
+    sequences = config.batch_size // config.context_length // config.accumulation
+
+    def step() -> None:
+        for _ in range(config.accumulation):
+            starts = torch.randint(len(text) - config.context_length, (sequences,))
+            tokens = torch.stack([text[start : start + config.context_length] for start in starts]).to(device)
+            with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=device.startswith("cuda")):
+                loss = model(input_ids=tokens, labels=tokens).loss
+            (loss / config.accumulation).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        scheduler.step()
+        optimiser.zero_grad()
+
+    return step
+
+
+def _transformers_trainer(config: LanguageConfig, run: _Run, clock: Clock, calls: int) -> float | None:
+    """Seconds a step of transformers' Trainer on the same windows, or None where it cannot run."""
+    import transformers
+
+    windows = np.concatenate([run.windows.batch(step)[:, :-1] for step in range(WARM_UP + REPEATS * calls)])
+    examples = [{"input_ids": row, "labels": row} for row in torch.from_numpy(windows)]
+    times: list[float] = []
+
+    class Stopwatch(transformers.TrainerCallback):
+        def on_step_end(self, *_, **__):
+            times.append(clock.now())
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            arguments = transformers.TrainingArguments(
+                output_dir=folder,
+                per_device_train_batch_size=config.batch_size // config.context_length // config.accumulation,
+                gradient_accumulation_steps=config.accumulation,
+                max_steps=WARM_UP + REPEATS * calls,
+                learning_rate=config.learning_rate,
+                weight_decay=config.weight_decay,
+                bf16=clock.cuda,
+                use_cpu=not clock.cuda,
+                save_strategy="no",
+                report_to=[],
+                disable_tqdm=True,
+                logging_strategy="no",
+            )
+        except ImportError:
+            print("transformers' Trainer is left out: pip install accelerate", file=sys.stderr)
+            return None
+        trainer = transformers.Trainer(
+            model=build_model(config), args=arguments, train_dataset=examples, callbacks=[Stopwatch()]
+        )
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.train()
+    marks = times[WARM_UP - 1 :: calls]
+    return min(after - before for before, after in zip(marks, marks[1:], strict=False)) / calls
+
+
+def cohort(device: str, clock: Clock) -> None:
+    sizes = (16, 64) if clock.cuda else (16,)
+    print(f"cohort: models trained as one program against one at a time, on {device}")
+    print(f"  {'':28}{'plain loop':>12}{'one by one':>12}" + "".join(f"{f'{size} together':>14}" for size in sizes))
+    reached = 0.0
+    for width in (16, 64, 256, 1024):
+        config = ParityConfig(bits=64, width=width, batch_size=32, dataset_size=4_096, steps=100_000)
+        plain = clock.per_call(_plain_perceptron(config, device), 50)
+        alone, *together = _per_model(ParityCohort, PARITY, config, (1, *sizes), device, clock)
+        _print_row(f"perceptron, width {width}", plain, alone, together)
+        if width == 64:
+            reached = max(alone / each for each in together)
+    for width in (16, 64, 256):
+        config = AdditionConfig(width=width, heads=4, batch_size=64, dataset_size=4_096, steps=4_096)
+        alone, *together = _per_model(Cohort, ADDITION, config, (1, *sizes), device, clock)
+        _print_row(f"transformer, width {width}", None, alone, together)
+    print(f"train_speed: {reached:.1f} (goal {COHORT_GOAL:g}; perceptrons of width 64, batch 32, against one by one)")
+
+
+def _per_model(kind, trainer, config, sizes: tuple[int, ...], device: str, clock: Clock) -> list[float]:
+    """Seconds a step and model in cohorts of several sizes."""
+    seconds = []
+    for size in sizes:
+        configs = [dataclasses.replace(config, seed=seed) for seed in range(size)]
+        models = kind(trainer, configs, list(range(size)), device)
+
+        def step(models=models) -> None:
+            models.update()
+            models.step += 1
+
+        seconds.append(clock.per_call(step, max(4, 64 // size)) / size)
+    return seconds
+
+
+def _print_row(name: str, plain: float | None, alone: float, together: list[float]) -> None:
+    """Steps a second, and how many times those of one by one."""
+    first = f"{1 / plain:12,.0f}" if plain else f"{'':12}"
+    rest = "".join(f"{1 / each:9,.0f} x{alone / each:<4.1f}" for each in together)
+    print(f"  {name:28}{first}{1 / alone:12,.0f}{rest}   model steps/s")
+
+
+def _plain_perceptron(config: ParityConfig, device: str) -> Callable[[], None]:
+    """What one would write for one of the perceptrons."""
+    model = torch.nn.Sequential(
+        torch.nn.Linear(config.bits, config.width), torch.nn.ReLU(), torch.nn.Linear(config.width, 1)
+    ).to(device)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
+    inputs = torch.randint(2, (config.dataset_size, config.bits), device=device).float()
+    labels = inputs[:, : config.parity_bits].sum(1) % 2
+
+    def step() -> None:
+        rows = torch.randint(len(inputs), (config.batch_size,), device=device)
+        logits = model(inputs[rows] * 2 - 1)[:, 0]
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels[rows])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    return step
+
+
+PARTS = {"language": language, "cohort": cohort}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this part; may be given again")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for part in options.part or PARTS:
+        PARTS[part](options.device, Clock(options.device))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,49 @@
+"""The studies of language and math can be planned at every tier, without training frameworks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.study import load_study
+
+TIERS = [
+    (name, tier)
+    for name, tiers in {
+        "language": ("cpu", "gpu", "paper"),
+        "math": ("cpu", "gpu", "paper"),
+        "math-answers": ("cpu", "gpu"),
+        "math-modular": ("cpu", "gpu"),
+    }.items()
+    for tier in tiers
+]
+
+
+@pytest.mark.parametrize("name, tier", TIERS)
+def test_every_tier_is_sound_and_holds_out_its_larger_scale(name, tier):
+    study = load_study(name, tier)
+    study.check()
+    shares = [study.held_out_share(cell) for cell in study.cells]
+    assert 0.05 < sum(shares) / len(shares) < 0.7 and min(shares) < 1
+    assert study.name == (name if tier == "cpu" else f"{name}-{tier}")
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in TIERS}))
+def test_the_first_tier_costs_minutes_on_two_cores(name):
+    """At about 20 GFLOP/s a core."""
+    assert sum(cell.counts.flops for cell in load_study(name).cells) < 2 * 20e9 * 300
+
+
+def test_counting_loads_no_framework():
+    program = (
+        "import sys; from pipeline.study import load_study; "
+        "[load_study(n).cells for n in ('language', 'math', 'math-answers', 'math-modular')]; "
+        "sys.exit(str({'torch', 'transformers', 'datasets'} & set(sys.modules) or ''))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, cwd=Path(__file__).parents[2], text=True
+    )
+    assert not done.stderr.strip(), done.stderr
