@@ -354,7 +354,8 @@ class _OpenSet:
     def batch(self, step: int):
         """Pictures (batch, side, side, 3), uint8, and labels (batch,): a function of the seed and the step."""
         size = self._config.batch_size
-        pictures, labels = self._training.take(self._order.take(step * size, size))
+        rows, following = (self._order.take((step + ahead) * size, size) for ahead in (0, 1))
+        pictures, labels = self._training.take(rows, following)
         if self._config.shift or self._config.flip:
             pictures = self._varied(pictures, step)
         return pictures, labels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -284,6 +285,14 @@ class TestPictures:
         test, _ = frames("test", 10)
         assert not torch.equal(test, again)
         assert frames("few_shot", 6)[1].tolist() == [0, 1, 0, 1, 0, 1]
+
+    def test_reading_ahead_changes_nothing(self, cache, folder):
+        part = colours(folder).part("train", 22, "cpu")
+        expected = [part.take(rows)[0] for rows in (np.arange(5), np.arange(5, 9), np.arange(3))]
+        part._reader = ThreadPoolExecutor(1)
+        found = [part.take(np.arange(5), following=np.arange(5, 9))[0], part.take(np.arange(5, 9), np.arange(9))[0]]
+        found.append(part.take(np.arange(3))[0])
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
     def test_a_folder_of_pictures(self, cache, folder):
         found = colours(folder)
