@@ -197,12 +197,21 @@ class Language:
         return (*of_shape, config.vocabulary, config.context_length, config.batch_size, config.accumulation)
 
     def train(self, configs: Sequence[LanguageConfig], context: Context) -> Iterator[Point | End]:
+        refused = []
         for cell, config in enumerate(configs):
             if context.should_stop():
                 return
-            run = _Run(cell, config, self.count(config).flops_per_step, context.device)
-            run.restore(context.load(cell))
+            try:
+                run = _Run(cell, config, self.count(config).flops_per_step, context.device)
+                run.restore(context.load(cell))
+            except TrainerError as error:
+                refused.append(str(error))
+                continue
             yield from run.run(context, set(self.evaluation_steps(config)))
+            del run  # before the next model asks for memory
+        # A cell that cannot be trained is named when the others are done: they must not suffer from it.
+        if refused:
+            raise TrainerError("; ".join(dict.fromkeys(refused)))
 
 
 class _Run:

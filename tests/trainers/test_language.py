@@ -12,7 +12,7 @@ from recording import Recorder, run
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainers import TrainerError
+from trainers import End, TrainerError
 from trainers.language import ARCHITECTURES, LANGUAGE, LanguageConfig, Windows, _Run, build_model, open_text
 from trainers.optimisation import learning_rate_factor
 
@@ -199,6 +199,14 @@ def test_before_its_decay_a_long_run_is_a_short_one():
 def test_a_text_that_cannot_be_used_is_one_clear_error(settings, message):
     with pytest.raises(TrainerError, match=message):
         run(LANGUAGE, [dataclasses.replace(SMALL, **settings)])
+
+
+def test_a_cell_that_cannot_be_trained_does_not_stop_the_others():
+    events = LANGUAGE.train([dataclasses.replace(SMALL, dataset_size=10_000_000), SMALL], Recorder())
+    seen = []
+    with pytest.raises(TrainerError, match="dataset_size = 10000000"):
+        seen.extend(iter(events))
+    assert seen[-1] == End(cell=1, step=SMALL.steps)
 
 
 @pytest.mark.parametrize(
