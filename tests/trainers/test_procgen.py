@@ -235,6 +235,13 @@ def test_counts_agree_with_what_runs(kind, width):
     assert counts.flops_per_step == acting_flops(config) + learning_flops(config)
 
 
+@pytest.mark.parametrize("kind", ["nature", "impala"])
+def test_an_agent_starts_without_preferences(kind):
+    with open_games(16, game="coinrun") as games, torch.no_grad():
+        logits, values = Agent(kind, 1.0, seed=0, device="cpu")(torch.from_numpy(games.frames))
+    assert logits.softmax(1).max() < 1.2 / ACTIONS and values.abs().max() < 0.1
+
+
 def test_published_sizes():
     """IMPALA at width 1 has 0.6 million parameters, as in Cobbe et al.; the Nature network is known from Atari."""
     assert sum(layer.weights + layer.outputs for layer in network("impala", 1.0)) == 626_256
