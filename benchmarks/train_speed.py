@@ -30,7 +30,8 @@ import torch
 
 from trainers.addition import ADDITION, AdditionConfig
 from trainers.answering import Cohort
-from trainers.language import LANGUAGE, LanguageConfig, _Run, build_model
+from trainers.language import LANGUAGE, LanguageConfig, _Run
+from trainers.language_models import build_model
 from trainers.parity import PARITY, ParityConfig
 from trainers.parity import _Cohort as ParityCohort
 

@@ -33,6 +33,7 @@ from trainers.data.order import EpochOrder
 from trainers.optimisation import StackedAdamW, schedule_rules
 from trainers.schedule import log_spaced_steps
 from trainers.transformer import Past, Shape, decayed, initial_weights, logits, views
+from trainers.votes import result_codes, vote_and_pass_errors
 
 TEST_SEED = 0x7E57
 """Seed of the test questions, the same for every cell."""
@@ -329,7 +330,7 @@ class Cohort:
 
     def _votes(self) -> dict[int, dict[str, list[float]]]:
         drawn = self.draw_answers()
-        truth = result_codes(self.test[:, : self.one.sampled_questions], self.format)
+        truth = self._results(self.test[:, : self.one.sampled_questions])
         per_model = [vote_and_pass_errors(*pair) for pair in zip(drawn.cpu().numpy(), truth.cpu().numpy(), strict=True)]
         least = 0.5 / self.one.sampled_questions
         return {
@@ -374,36 +375,10 @@ class Cohort:
             token = (below < uniform[:, :, position, None]).sum(-1).clamp_max(self.shape.vocabulary - 1)
             drawn.append(token)
             inputs = token[..., None]
-        return result_codes(torch.stack(drawn, -1), self.format).view(models, count, answers)
+        return self._results(torch.stack(drawn, -1)).view(models, count, answers)
 
-
-def result_codes(tokens, of: Format):
-    """The result, the last tokens of each row, as one whole number."""
-    code = tokens[..., -of.result] * 0
-    for place in range(of.result, 0, -1):
-        code = code * of.vocabulary + tokens[..., -place]
-    return code
-
-
-def vote_and_pass_errors(drawn: np.ndarray, truth: np.ndarray) -> dict[int, dict[str, float]]:
-    """What k = 1, 2, 4, ... of the drawn answers achieve.
-
-    `drawn` has shape (questions, answers), `truth` (questions,). Every answer is used for every k.
-    """
-    questions, answers = drawn.shape
-    right = drawn == truth[:, None]
-    correct = right.sum(1)
-    errors, k = {}, 1
-    while k <= answers:
-        groups = drawn.reshape(questions, answers // k, k)
-        counts = (groups[..., :, None] == groups[..., None, :]).sum(-1)
-        leading = counts == counts.max(-1, keepdims=True)
-        # Answers that lead equally have equal counts, so that the mean over leading answers is a fair lot among them.
-        voted = (right.reshape(groups.shape) & leading).sum(-1) / leading.sum(-1)
-        none_right = np.array([math.comb(answers - c, k) / math.comb(answers, k) for c in range(answers + 1)])
-        errors[k] = {"vote_error": float(1 - voted.mean()), "pass_error": float(none_right[correct].mean())}
-        k *= 2
-    return errors
+    def _results(self, tokens):
+        return result_codes(tokens, last=self.format.result, vocabulary=self.format.vocabulary)
 
 
 def distinct(*, space: int, seed: int, count: int, without: np.ndarray) -> np.ndarray:

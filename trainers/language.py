@@ -1,12 +1,9 @@
 """language: decoder language models of transformers configurations on packed text.
 
-    gpt2      learned positions, LayerNorm, GELU              llama     rotary positions, RMSNorm, gated SiLU
-    mamba2    a recurrent state-space model (Dao & Gu, arXiv 2405.21060) in its chunked form
-
-All have their input and output embeddings tied and no dropout. Scale is width and depth apart, or a target parameter
-count from which the width follows. Everything is counted in tokens: `dataset_size` unique ones, `batch_size` a step and
-`context_length` a sequence, so that epochs are steps * batch_size / dataset_size and overfitting is visible. Measured
-on text that no run trains on:
+The architectures, two transformers and a recurrent model, are in trainers/language_models.py. Scale is width and depth
+apart, or a target parameter count from which the width follows. Everything is counted in tokens: `dataset_size` unique
+ones, `batch_size` a step and `context_length` a sequence, so that epochs are steps * batch_size / dataset_size and
+overfitting is visible. Measured on text that no run trains on:
 
     loss             nats a token
     bits_per_byte    the same a byte of text, comparable between vocabularies
@@ -23,9 +20,7 @@ speed of the same models one by one, from width 16 to width 128: attention has n
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,18 +30,10 @@ import numpy as np
 from trainers.contract import Checkpoint, Context, Counts, End, Ending, Point, TrainerError, check_config
 from trainers.data.order import EpochOrder
 from trainers.data.text import BYTES, Pack, pack
+from trainers.language_models import ARCHITECTURES, build_model, forward_products, parameters, width_for
 from trainers.optimisation import fused_adamw, learning_rate_factor, schedule_rules
 from trainers.schedule import log_spaced_steps
 
-ARCHITECTURES = ("gpt2", "llama", "mamba2")
-INITIAL_DEVIATION = 0.5
-"""Standard deviation of initial weights times the root of the width: GPT-2's 0.02 at its smallest width, 768."""
-GATED_EXPANSION = 8 / 3
-"""Hidden width of a gated perceptron over the model's: as many weights as an ungated one of four widths."""
-CONVOLUTION = 4
-"""Tokens that a state-space block's convolution sees."""
-CHUNK = 64
-"""Positions that the chunked form of a state-space model handles as one square."""
 COMPILE_FROM_FLOPS = 1e16
 """Compiling takes about a minute: it pays for runs of several minutes on a GPU. On a CPU it is never done."""
 
@@ -147,7 +134,7 @@ class LanguageConfig:
             seed=(self.seed >= 0, "at least 0"),
         )
         if self.target_parameters:
-            object.__setattr__(self, "width", _width_for(self))
+            object.__setattr__(self, "width", width_for(self))
         check_config(
             self,
             width=(
@@ -170,22 +157,17 @@ class Language:
     Config = LanguageConfig
 
     def count(self, config: LanguageConfig) -> Counts:
-        embeddings = config.vocabulary * config.width
-        if config.architecture == "gpt2":
-            embeddings += config.context_length * config.width
-        parameters = embeddings + config.depth * _block_parameters(config) + _norm_parameters(config)
+        total, without_embeddings = parameters(config)
         sequences = config.batch_size // config.context_length
-        forward = config.depth * _block_products(config)
-        forward += config.context_length * config.vocabulary * config.width
         tokens = config.batch_size // config.accumulation
         # A block keeps about 16 widths a token for its backward pass, and the logits are kept three times.
         activations = 4 * tokens * (16 * config.depth * config.width + 3 * config.vocabulary)
         return Counts(
-            parameters=parameters,
-            parameters_without_embeddings=parameters - embeddings,
-            flops_per_step=6.0 * sequences * forward,
+            parameters=total,
+            parameters_without_embeddings=without_embeddings,
+            flops_per_step=6.0 * sequences * forward_products(config),
             steps=config.steps,
-            bytes=16 * parameters + activations,
+            bytes=16 * total + activations,
         )
 
     def evaluation_steps(self, config: LanguageConfig) -> tuple[int, ...]:
@@ -388,131 +370,6 @@ def open_text(config: LanguageConfig) -> Pack:
         ),
     )
     return text
-
-
-def build_model(config: LanguageConfig):
-    """The model with its initial weights, made on the CPU: a seed gives the same weights for every device."""
-    # Nothing here is downloaded: weights are random, and a missing kernel has its plain form in the library.
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    import torch
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(config.seed)
-        model = transformers.AutoModelForCausalLM.from_config(_model_config(config, transformers))
-        for parameter in model.parameters():
-            if parameter.dim() >= 2:
-                parameter.mul_(config.init_scale)
-    return model.train()
-
-
-def _model_config(config: LanguageConfig, transformers):
-    shared = {
-        "vocab_size": config.vocabulary,
-        "initializer_range": INITIAL_DEVIATION / math.sqrt(config.width),
-        "tie_word_embeddings": True,
-        "use_cache": False,
-        "bos_token_id": 0,
-        "eos_token_id": 0,
-        "pad_token_id": None,
-    }
-    heads = config.width // config.head_size
-    if config.architecture == "gpt2":
-        return transformers.GPT2Config(
-            n_embd=config.width,
-            n_layer=config.depth,
-            n_head=heads,
-            n_positions=config.context_length,
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            attn_implementation="sdpa",
-            **shared,
-        )
-    if config.architecture == "llama":
-        return transformers.LlamaConfig(
-            hidden_size=config.width,
-            intermediate_size=_gated_width(config),
-            num_hidden_layers=config.depth,
-            num_attention_heads=heads,
-            num_key_value_heads=heads,
-            max_position_embeddings=config.context_length,
-            attn_implementation="sdpa",
-            **shared,
-        )
-    return transformers.Mamba2Config(
-        hidden_size=config.width,
-        num_hidden_layers=config.depth,
-        num_heads=2 * heads,
-        head_dim=config.head_size,
-        state_size=config.state_size,
-        n_groups=1,
-        expand=2,
-        conv_kernel=CONVOLUTION,
-        chunk_size=min(CHUNK, config.context_length),
-        **shared,
-    )
-
-
-def _gated_width(config: LanguageConfig) -> int:
-    """In multiples of 8, as matrix units like them."""
-    return 8 * max(1, round(GATED_EXPANSION * config.width / 8))
-
-
-def _norm_parameters(config: LanguageConfig) -> int:
-    """Of the norm before the output: a gain, and with LayerNorm a bias."""
-    return (2 if config.architecture == "gpt2" else 1) * config.width
-
-
-def _block_parameters(config: LanguageConfig) -> int:
-    width = config.width
-    if config.architecture == "gpt2":
-        return 12 * width**2 + 13 * width
-    if config.architecture == "llama":
-        return 4 * width**2 + 3 * width * _gated_width(config) + 2 * width
-    inner, heads = 2 * width, 2 * width // config.head_size
-    convolved = inner + 2 * config.state_size
-    projected = inner + convolved + heads
-    return width + width * projected + convolved * (CONVOLUTION + 1) + 3 * heads + inner + inner * width
-
-
-def _block_products(config: LanguageConfig) -> int:
-    """Multiply-adds of one block's forward pass over one sequence."""
-    width, length = config.width, config.context_length
-    attention = 4 * length * width**2 + 2 * length**2 * width
-    if config.architecture == "gpt2":
-        return attention + 8 * length * width**2
-    if config.architecture == "llama":
-        return attention + 3 * length * width * _gated_width(config)
-    inner, heads, state = 2 * width, 2 * width // config.head_size, config.state_size
-    convolved = inner + 2 * state
-    chunk = min(CHUNK, length)
-    chunks = math.ceil(length / chunk)
-    projections = length * width * (inner + convolved + heads + inner)
-    convolution = (length + CONVOLUTION - 1) * convolved * CONVOLUTION
-    within = chunks * chunk**2 * (heads * state + inner)
-    states = 2 * chunks * chunk * inner * state
-    between = (chunks + 1) ** 2 * inner * state
-    return projections + convolution + within + states + between
-
-
-def _width_for(config: LanguageConfig) -> int:
-    """The multiple of head_size whose model comes nearest to the target on a logarithmic scale."""
-
-    def parameters(heads: int) -> int:
-        # The copy has no target, so that its width is the one given here.
-        copy = dataclasses.replace(config, target_parameters=0, width=heads * config.head_size)
-        return LANGUAGE.count(copy).parameters
-
-    heads = 1
-    while parameters(2 * heads) < config.target_parameters:
-        heads *= 2
-    nearest = min(
-        range(max(1, heads // 2), 4 * heads + 1),
-        key=lambda heads: abs(math.log(parameters(heads) / config.target_parameters)),
-    )
-    return nearest * config.head_size
 
 
 def _load_tasks(config: LanguageConfig, text: Pack) -> list:

@@ -14,9 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import Ending, TrainerError
 from trainers.addition import ADDITION, AdditionConfig, write_sums
-from trainers.answering import Cohort, distinct, result_codes, vote_and_pass_errors
+from trainers.answering import Cohort, distinct
 from trainers.modular import MODULAR, ModularConfig
 from trainers.transformer import Past, Shape, decayed, initial_weights, logits, views
+from trainers.votes import result_codes, vote_and_pass_errors
 
 SMALL = {"width": 8, "heads": 2, "depth": 2, "steps": 64, "batch_size": 16, "test_size": 64}
 
@@ -118,11 +119,10 @@ def test_votes_and_passes_equal_their_definitions():
 
 
 def test_results_are_told_apart_by_their_last_tokens():
-    of = ADDITION.format(AdditionConfig(digits=2, dataset_size=500))
     rows = torch.from_numpy(
         write_sums(np.array([12, 21, 12]), np.array([21, 12, 22]), digits=2, scratchpad=True)
     ).long()
-    codes = result_codes(rows, of)
+    codes = result_codes(rows, last=3, vocabulary=12)
     assert codes[0] == codes[1] != codes[2]
 
 

@@ -13,7 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import End, TrainerError
-from trainers.language import ARCHITECTURES, LANGUAGE, LanguageConfig, Windows, _Run, build_model, open_text
+from trainers.language import LANGUAGE, LanguageConfig, Windows, _Run, open_text
+from trainers.language_models import ARCHITECTURES, build_model
 from trainers.optimisation import learning_rate_factor
 
 SMALL = LanguageConfig(
