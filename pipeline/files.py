@@ -12,6 +12,8 @@ from typing import BinaryIO, TypeVar
 from pipeline.errors import PipelineError
 
 T = TypeVar("T")
+PARTIAL = ".partial"
+"""Ending of local files that are being written, or that their writer died over."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Folder:
             return
         folder = os.path.dirname(path)
         os.makedirs(folder, exist_ok=True)
-        partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
+        partial = f"{path}.{uuid.uuid4().hex[:8]}{PARTIAL}"
         try:
             with open(partial, "wb") as file:
                 file.write(data)
@@ -103,6 +105,11 @@ class Folder:
                 filesystem.rm(self.path(name), recursive=True)
             except FileNotFoundError:
                 continue
+
+    def sweep(self, *under: str) -> None:
+        """Remove what killed writers left half written. For the one who is now the only writer of these subfolders."""
+        for folder in under:
+            self.remove(*(f"{folder}/{name}".lstrip("/") for name in self.names(folder, ending=PARTIAL)))
 
 
 def _sync_folder(folder: str) -> None:

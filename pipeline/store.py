@@ -163,6 +163,7 @@ class Writer:
     def __init__(self, store: Store, lease: Lease):
         self.store, self._lease = store, lease
         folder = store.folder
+        folder.sweep("", "journal", "points")
         self._open, self._finished = store._read()
         self._chunks = {
             name: _cells_in(folder.read(f"journal/{name}")) for name in folder.names("journal", ending=".jsonl")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -228,6 +229,16 @@ def test_checkpoints_that_came_late_are_removed(store):
     store.folder.write(f"checkpoints/{late}/000000000016.npz", b"")
     run_study(study, store)
     assert not store.has_checkpoint(late)
+
+
+def test_what_a_killed_writer_left_half_written_is_removed(store):
+    run_study(make_study(), store)
+    for name in ("driver.json", "journal/00000009.jsonl", "points/00000010.parquet"):
+        path = Path(store.folder.path(f"{name}.0badf00d.partial"))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+    run_study(make_study(), store)
+    assert not list(Path(store.folder.path()).rglob("*.partial"))
 
 
 def test_the_store_works_behind_a_url():

@@ -61,6 +61,7 @@ class WandbStub:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # A client that was killed is no news.
 
     def __enter__(self) -> WandbStub:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

@@ -1,0 +1,343 @@
+"""A study to which everything happens, and what is left of it: beside the same study undisturbed.
+
+    python benchmarks/chaos.py                          500 cells; a few minutes on two cores
+    python benchmarks/chaos.py --cells 30 --seconds 1   as in the tests
+
+Cells of the oracle that sleep, on a Ray cluster of three nodes simulated on this machine, tracked by a stand-in for W&B
+on loopback that fails half of its answers. While they run, at moments drawn from `--seed`: workers are killed, a node
+is removed, the driver is killed twice, and once its disk is full. Each time the study is just run again. What must be
+left is the table of an undisturbed run bit for bit (but for seconds), each cell done once, W&B with each point once
+after `unsl sync`, and no litter: no journal, no checkpoint, no unfinished file, no process. Needs Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import errno
+import functools
+import itertools
+import json
+import logging
+import math
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
+
+from pipeline import Axis, Metric, Split, Study
+from pipeline.plan import make_plan
+from pipeline.store import METADATA, Store
+
+NAME = "chaos"
+STEPS = 256
+KEY = ["cell", "step", "inference_steps"]
+MOST_MINUTES = 20
+"""A study that takes longer has come to a standstill."""
+
+
+def study_of(cells: int, seconds: float) -> Study:
+    """Cells of five points and five sizes, each asleep for some seconds."""
+    return Study(
+        name=NAME,
+        trainer="oracle",
+        fixed={"steps": STEPS, "step_seconds": seconds / STEPS},
+        axes=[Axis("parameters", (1_000, 3_000, 10_000, 30_000, 100_000))],
+        seeds=range(math.ceil(cells / 5)),
+        metric=Metric(name="loss"),
+        inputs=("parameters", "step"),
+        split=Split(held_out="parameters > 10_000"),
+        laws=("cf",),
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", type=int, default=500, help="cells, in fives (default: 500)")
+    parser.add_argument("--seconds", type=float, default=0.3, help="that a cell sleeps (default: 0.3)")
+    parser.add_argument("--seed", type=int, default=0, help="draws what happens when")
+    parser.add_argument("--drive", nargs=2, metavar=("VERB", "FOLDER"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    study = study_of(options.cells, options.seconds)
+    if options.drive:
+        return drive(study, *options.drive)
+    folder = tempfile.mkdtemp(prefix="unsl-chaos-")
+    try:
+        return Chaos(study=study, options=options, folder=folder).run()
+    finally:
+        shutil.rmtree(folder)
+
+
+def drive(study: Study, verb: str, folder: str) -> int:
+    """The driver's own process: the command line on this study, with a disk that is full while a file says so."""
+    from pipeline import cli, driver, verbs
+
+    fsync = os.fsync
+
+    def fsync_unless_full(handle: int) -> None:
+        if os.path.exists(f"{folder}/full"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
+    os.fsync = fsync_unless_full
+    verbs.load_study = lambda name, tier=None: study
+    verbs.TRACKING_CLOSE_SECONDS = 5.0
+    driver.Driver = functools.partial(driver.Driver, checkpoint_seconds=0.1)
+    run = ["--executor", "ray", "--device", "cpu", "--retry", "failed"] if verb == "run" else []
+    return cli.main([verb, NAME, "--store", f"{folder}/runs", "--wandb", "online", *run])
+
+
+@dataclass(kw_only=True)
+class Chaos:
+    """One study, what is done to it, and the verdict."""
+
+    study: Study
+    options: argparse.Namespace
+    folder: str
+    wrong: list[str] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    cluster: Any = None
+    stub: Any = None
+    nodes: list[Any] = field(default_factory=list)
+
+    def run(self) -> int:
+        from wandb_stub import WandbStub
+
+        adopt_orphans()
+        expected = self.undisturbed()
+        self.store = Store(f"{self.folder}/runs", NAME)
+        self.expected_points = len(expected)
+        with WandbStub(failing=0.5, seed=self.options.seed) as self.stub:
+            self.start_cluster()
+            try:
+                self.disturb()
+                took = time.monotonic() - self.began
+                self.stub.failing = 0.0
+                began = time.monotonic()
+                self.expect("unsl sync sends what W&B lacks", self.call("sync").wait(600) == 0)
+                synced = time.monotonic() - began
+            finally:
+                self.cluster.shutdown()
+            share = self.judge(expected)
+        print(f"\n{len(self.study.cells)} cells, {self.expected_points} points, seed {self.options.seed}: ", end="")
+        print(f"{took:.0f} s with {self.starts} starts of the driver, then {synced:.0f} s of `unsl sync`")
+        print(f"W&B answered {dict(sorted(self.stub.answers.items()))}")
+        if self.wrong:
+            print(self.log()[-6000:], file=sys.stderr)
+        print("verdict:", "; ".join(self.wrong) if self.wrong else "nothing lost, nothing doubled, nothing left behind")
+        print(f"chaos: {share:.6g} (goal 1)")
+        return 1 if self.wrong or share < 1 else 0
+
+    def undisturbed(self) -> dict[tuple, tuple]:
+        """The points of the same study run in this process, where nobody sleeps."""
+        from pipeline import cli, verbs
+
+        root = f"{self.folder}/undisturbed"
+        options = ["--executor", "inline", "--device", "cpu", "--wandb", "off", "--store", root]
+        with ExitStack() as stack:
+            stack.enter_context(mock.patch.object(verbs, "load_study", lambda name, tier=None: self.study))
+            stack.enter_context(mock.patch("time.sleep"))
+            log = stack.enter_context(open(f"{self.folder}/log", "a"))
+            stack.enter_context(redirect_stdout(log))
+            stack.enter_context(redirect_stderr(log))
+            assert cli.main(["run", NAME, *options]) == 0
+        return dict(rows_of(Store(root, NAME)))
+
+    def start_cluster(self) -> None:
+        """Three nodes, each with an address of its own on loopback."""
+        from ray.cluster_utils import Cluster
+
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        here = {"num_cpus": 2, "include_dashboard": False, "node_ip_address": "127.0.0.2"}
+        self.cluster = Cluster(initialize_head=True, head_node_args=here)
+        self.nodes = [self.cluster.add_node(num_cpus=2, node_ip_address=f"127.0.0.{3 + i}") for i in range(2)]
+        self.cluster.wait_for_nodes()
+
+    def call(self, verb: str) -> subprocess.Popen:
+        """A driver, or another verb, as a process of its own."""
+        environment = os.environ | self.stub.environment | {"RAY_ADDRESS": self.cluster.address}
+        environment |= {f"WANDB_{kind}_DIR": f"{self.folder}/wandb-{kind}" for kind in ("CONFIG", "CACHE", "DATA")}
+        environment.pop("WANDB_MODE", None)
+        size = ["--cells", str(self.options.cells), "--seconds", str(self.options.seconds)]
+        with open(f"{self.folder}/log", "a") as log:
+            command = [sys.executable, __file__, *size, "--drive", verb, self.folder]
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+    def disturb(self) -> None:
+        """Run the study to its end, whatever is done to it meanwhile."""
+        draw = random.Random(self.options.seed)
+        kills = max(3, self.options.cells // 20)
+        moments = [(draw.uniform(0.05, 0.85), self.kill_worker) for _ in range(kills)]
+        moments += [(draw.uniform(0.15, 0.25), self.kill_driver), (draw.uniform(0.45, 0.55), self.kill_driver)]
+        moments += [(draw.uniform(0.3, 0.4), self.remove_node), (draw.uniform(0.6, 0.7), self.fill_disk)]
+        moments.sort(key=lambda moment: moment[0])
+        self.draw, self.starts = draw, 0
+        self.start_driver()
+        while time.monotonic() - self.began < 60 * MOST_MINUTES:
+            share = self.share()
+            if moments and share >= max(moments[0][0], self.share_at_start + 1e-9) and self.driver.poll() is None:
+                action = moments[0][1]
+                if what := action():
+                    self.note(share, what)
+                    del moments[0]
+            if (code := self.driver.poll()) is not None:
+                if code == 0:
+                    break
+                self.expect(f"the driver ends with 0 or 1, not {code}", code == 1)
+                self.start_driver()
+                self.note(share, "cells had failed for good: the study run once more with --retry failed")
+            time.sleep(0.05)
+        else:
+            self.wrong.append(f"the study was not done after {MOST_MINUTES} minutes")
+            self.driver.kill()
+        self.expect(f"{len(moments)} disturbances came too late", not moments)
+
+    def note(self, share: float, what: str) -> None:
+        print(f"{time.monotonic() - self.began:6.1f} s  {share:4.0%}  {what}", flush=True)
+
+    def start_driver(self) -> None:
+        self.starts += 1
+        self.share_at_start = self.share()
+        self.driver = self.call("run")
+
+    def share(self) -> float:
+        """The share of the points that is in the store."""
+        return sum(record.points for record in self.store.records().values()) / self.expected_points
+
+    def kill_worker(self) -> str:
+        busy = [pid for pid in descendants() if command_of(pid).startswith("ray::unsl")]
+        if not busy:
+            return ""
+        os.kill(self.draw.choice(busy), signal.SIGKILL)
+        return f"a worker killed, of {len(busy)} at work"
+
+    def kill_driver(self) -> str:
+        self.driver.kill()
+        self.driver.wait()
+        self.start_driver()
+        return "the driver killed and started again"
+
+    def remove_node(self) -> str:
+        self.cluster.remove_node(self.nodes.pop(), allow_graceful=False)
+        return "a node removed, of three"
+
+    def fill_disk(self) -> str:
+        flag = Path(self.folder, "full")
+        flag.touch()
+        code = self.driver.wait(60)
+        flag.unlink()
+        self.expect("a full disk is one clear error", code == 2 and "cannot be written" in self.log())
+        self.start_driver()
+        return f"the disk full: the driver ended with exit code {code}; started again"
+
+    def log(self) -> str:
+        """What the drivers have said."""
+        return Path(self.folder, "log").read_text()
+
+    def expect(self, what: str, true: bool) -> None:
+        if not true:
+            self.wrong.append(f"not so: {what}")
+
+    def judge(self, expected: dict[tuple, tuple]) -> float:
+        """Compare what is left with what should be; the share of points that are equal, of all in one or the other."""
+        cells = Counter(record["id"] for record in footers(self.store))
+        self.expect("each cell is done exactly once", cells == Counter(cell.id for cell in self.study.cells))
+        self.expect("every cell ended as done", {record["status"] for record in footers(self.store)} == {"done"})
+        self.expect("the plan says so", make_plan(self.study, self.store).counts() == {"done": len(cells)})
+        rows = list(rows_of(self.store))
+        found = dict(rows)
+        self.expect("no point is there twice", len(rows) == len(found))
+        equal = sum(found.get(key) == row for key, row in expected.items())
+        share = equal / len(expected.keys() | found.keys())
+        self.expect("the table is that of an undisturbed run", share == 1)
+        left = [str(path) for path in Path(self.store.folder.path()).rglob("*") if is_litter(path)]
+        self.expect(f"no litter: {left[:5]}", not left)
+        self.expect("W&B has each point once, in order", self.wandb_has(expected))
+        deadline = time.monotonic() + 30
+        while (alive := [command_of(pid) for pid in descendants()]) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        self.expect(f"no process is left: {alive}", not alive)
+        return share
+
+    def wandb_has(self, expected: dict[tuple, tuple]) -> bool:
+        runs = {name.rsplit("-", 1)[-1]: run for name, run in self.stub.runs.items()}
+        steps = {cell: [key[1] for key in keys] for cell, keys in itertools.groupby(sorted(expected), lambda k: k[0])}
+        for cell, run in runs.items():
+            if [row["step"] for row in run.rows()] != steps.get(cell) or run.exit_code != 0:
+                return False
+            if any(row["loss"] != dict(expected[cell, row["step"], 1])["loss"] for row in run.rows()):
+                return False
+        return runs.keys() == steps.keys()
+
+
+def rows_of(store: Store):
+    """Every row of every Parquet file: what tells points apart, and all else but the seconds."""
+    import pyarrow.parquet
+
+    for name in store.folder.names("points", ending=".parquet"):
+        for row in store.folder.with_open(f"points/{name}", pyarrow.parquet.read_table).to_pylist():
+            del row["seconds"]
+            yield tuple(row.pop(name) for name in KEY), tuple(sorted(row.items()))
+
+
+def footers(store: Store) -> list[dict[str, Any]]:
+    """The cells that the Parquet files say they hold."""
+    import pyarrow.parquet
+
+    read = [
+        store.folder.with_open(f"points/{name}", pyarrow.parquet.read_metadata)
+        for name in store.folder.names("points", ending=".parquet")
+    ]
+    return [record for one in read for record in json.loads(one.metadata[METADATA])]
+
+
+def is_litter(path: Path) -> bool:
+    """Whether a file of a finished study should have gone. W&B's own folder is not ours."""
+    return path.is_file() and "wandb" not in path.parts and path.suffix != ".parquet"
+
+
+def adopt_orphans() -> None:
+    """Processes whose parents die become this one's children, so that none gets out of sight."""
+    pr_set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+
+
+def descendants() -> list[int]:
+    """Processes below this one that run, in no order."""
+    parents = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            state, parent = Path("/proc", name, "stat").read_text().rsplit(")", 1)[1].split()[:2]
+        except OSError:
+            continue
+        if state != "Z":
+            parents[int(name)] = int(parent)
+    found, below = [], [os.getpid()]
+    while below:
+        below = [pid for pid, parent in parents.items() if parent in below]
+        found += below
+    return found
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path("/proc", str(pid), "cmdline").read_text().replace("\0", " ").strip()
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
