@@ -7,8 +7,10 @@ Tiers     cpu    3 digits, 5 to 100 thousand parameters: 32 models, about four m
           gpu    5 digits, up to 3 million parameters, several seeds: 144 models, an hour on one GPU (reckoned, not
                  measured).
           paper  the same for 3, 5 and 7 digits without a scratchpad too: a cluster.
-Expect    Losses start at ln 12 = 2.5 nats a token, pause at about 0.45, and end below 0.001 for models of width 64 that
-          see 8 thousand sums or more: they add without error. Models of width 8 stay on the plateau.
+Expect    Losses start at ln 12 = 2.5 nats a token, pause near 0.45, and end below 0.02 for models of width 32 and 64
+          that see two thousand sums or more: they add with 0.1 to 4 errors in a hundred, and with none on a cosine
+          schedule. With 500 sums they memorise. The unified law has the lowest held-out error, yet a transition this
+          sharp, over two orders of magnitude, is a hard forecast for every law.
 Run       unsl run math && unsl report math            (or: unsl run math --tier gpu)
 """
 
