@@ -5,8 +5,8 @@ Claim     Inference steps are an input of the law like any other: the chance tha
 Tiers     cpu    addition of 3 digits, up to 32 answers a question: 9 models, about three minutes on two idle cores.
           gpu    addition of 5 digits without a scratchpad, up to 256 answers: 36 models, half an hour on one GPU
                  (reckoned, not measured).
-Expect    Before a model can add, answers are lottery tickets and help little. While it learns, 32 answers turn one right
-          answer in seventeen into three in five; soon after, 2 turn one wrong in ten into one in forty. The unified
+Expect    Before a model can add, answers are lottery tickets and help little. While it learns, 32 answers turn one
+          right in seventeen into three in five; soon after, 2 turn one wrong in ten into one in forty. The unified
           law's held-out error is about half that of the next law.
 Run       unsl run math-answers && unsl report math-answers            (or: unsl run math-answers --tier gpu)
 """
