@@ -5,9 +5,10 @@
 
 Every rival runs the same cells: the oracle's, one point each, tens of microseconds of work. Cluster and workers are
 warm. Ours plans, writes each point durably before anything else hears of it and leaves Parquet; W&B is off. Plain Ray
-tasks return their points to the driver's memory and keep nothing. Ray Tune (a part of the `ray` package that needs
-nothing more here) writes its own results; its trials are few and their time is scaled, as they say. Then, in fresh
-processes: a plan of many cells, a study that resumes after its driver was killed half way, and the driver's memory.
+tasks return their points to the driver's memory and keep nothing. Ray Tune, which needs nothing beyond `ray` but for
+its logger to TensorBoard, writes its own results; its trials are few and their time is scaled, as it says. Then, in
+fresh processes: a plan of many cells, a study that resumes after its driver was killed half way, and the memory of the
+driver.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ from trainers import Point, load_trainer
 
 NAME = "overhead"
 GOAL, TUNE_GOAL, PLAN_SECONDS, RESUME_SECONDS = 1.5, 20, 3, 10
-FRESH, REUSED = 16, 100
+FRESH, REUSED = 16, 50
 """Trials of Ray Tune that are measured; their time a trial is what is scaled."""
 SIZES = (200, 1_000)
 
@@ -104,23 +106,17 @@ def plain(study: Study, folder: str) -> None:
 def tune(study: Study, folder: str, *, reuse: bool) -> None:
     from ray import tune
 
-    class Trial(tune.Trainable):
-        def setup(self, config: dict[str, Any]) -> None:
-            self.cell = config
+    def trial(config: dict[str, Any]) -> dict[str, Any]:
+        return {"loss": train_cell(config)[-1].metrics["loss"]}
 
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self.cell = new_config
-            return True
-
-        def step(self) -> dict[str, Any]:
-            return {"loss": train_cell(self.cell)[-1].metrics["loss"], "done": True}
-
-    results = tune.Tuner(
-        Trial,
+    tuner = tune.Tuner(
+        trial,
         param_space={"steps": 1, "parameters": tune.grid_search([cell.config["parameters"] for cell in study.cells])},
         tune_config=tune.TuneConfig(reuse_actors=reuse),
         run_config=tune.RunConfig(storage_path=folder, name="tune", verbose=0),
-    ).fit()
+    )
+    with open(os.devnull, "w") as silence, redirect_stdout(silence):
+        results = tuner.fit()
     assert len(results) == len(study.cells) and not results.errors
 
 
