@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fitting import FittingError
+from fitting.exams import command as exams
 from pipeline import verbs
 from pipeline.errors import PipelineError
 from trainers import TrainerError
@@ -63,14 +64,33 @@ def _parser() -> argparse.ArgumentParser:
     one = _verb(add, verbs.status, "what is done, running and failed", "unsl status quickstart --failed")
     one.add_argument("--failed", action="store_true", help="show the tracebacks of failed cells")
 
-    one = _verb(
-        add, verbs.fit, "fit the laws and score them on the held-out points", "unsl fit quickstart --laws cf,unsl"
-    )
+    one = _verb(add, verbs.fit, "fit the laws and score them on held-out points", "unsl fit quickstart --laws cf,unsl")
     _laws(one)
+    one.add_argument("--loss", choices=("msle", "huber"), default="msle", help="squared log error, or Huber's (1e-3)")
+    own = one.add_argument_group(
+        "a table of your own",
+        "unsl fit runs.csv --metric loss --inputs N,D --hyperparameters lr --held-out 'N >= 1e9' --json out.json",
+    )
+    own.add_argument("--metric", metavar="COL", help="the column to forecast")
+    own.add_argument("--inputs", metavar="A,B", help="columns of scale, positive")
+    own.add_argument("--hyperparameters", metavar="H,..", help="columns that have an optimum, positive")
+    own.add_argument("--group", metavar="COL", help="rows of a group with equal inputs differ by chance alone")
+    own.add_argument("--held-out", metavar="EXPR", help="rows to forecast: 'N >= 1e9 or 6 * N * D > 1e21'")
+    own.add_argument(
+        "--exclude", metavar="EXPR", action="append", default=[], help="rows to leave out; may be repeated"
+    )
+    own.add_argument("--ceiling", metavar="X", default="auto", help="worst value of the loss: a number, auto or none")
+    own.add_argument("--direction", choices=("lower", "higher"), default="lower", help="which values are better")
+    own.add_argument("--best", metavar="X", type=float, help="the best value, where higher is better: 1 for accuracy")
+
+    one = add("exam", help="score every law on public tables", description="Score every law on public tables.")
+    one.set_defaults(verb=verbs.exam)
+    exams.add_options(one)
 
     one = _verb(add, verbs.report, "fit, and write the report", "unsl report quickstart --out report.html")
     _laws(one)
     one.add_argument("--out", metavar="FILE", help="the HTML file (default: report.html in the study's store)")
+    _wandb(one)
 
     one = _verb(
         add, verbs.sync, "send W&B what it lacks of the store", "unsl sync quickstart --wandb online", json=False
@@ -82,7 +102,9 @@ def _parser() -> argparse.ArgumentParser:
 def _verb(add: Any, verb: Any, summary: str, example: str, *, json: bool = True) -> argparse.ArgumentParser:
     parser = add(verb.__name__, help=summary, description=summary, epilog=f"example: {example}")
     parser.set_defaults(verb=verb)
-    parser.add_argument("study", metavar="STUDY", help="a file of experiments/, without .py")
+    parser.add_argument(
+        "study", metavar="STUDY", help="a file of experiments/, without .py; for fit also a CSV or Parquet"
+    )
     parser.add_argument("--tier", metavar="NAME", help="which size of the study: cpu, gpu or paper, where it has them")
     parser.add_argument(
         "--store",

@@ -14,6 +14,7 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
+from pipeline.brought import names
 from pipeline.budget import Budget
 from pipeline.errors import PipelineError
 from pipeline.plan import Plan, PlannedCell, State, make_plan
@@ -141,34 +142,49 @@ def status(options: argparse.Namespace) -> int:
 
 def fit(options: argparse.Namespace) -> int:
     from pipeline.analysis import analyse
+    from pipeline.brought import fit_brought, is_file
 
+    if is_file(options.study):
+        _print_laws(fit_brought(options), options)
+        return 0
     study, store = _study_and_store(options)
-    _print_laws(analyse(study, store.table(), laws=_laws(options), seed=options.seed).to_json(), options)
+    analysis = analyse(study, store.table(), laws=names(options.laws), seed=options.seed, loss=options.loss)
+    _print_laws(analysis.to_json(), options)
     return 0
 
 
 def report(options: argparse.Namespace) -> int:
     from pipeline.analysis import analyse, fingerprint
     from pipeline.report import write_report
+    from pipeline.tracking import make_tracker
 
     study, store = _study_and_store(options)
     points = store.table()
     path = os.path.abspath(options.out or os.path.join(_local_folder(store), "report.html"))
     beside = os.path.splitext(path)[0] + ".json"
-    made_from = fingerprint(study, points, laws=_laws(options), seed=options.seed)
+    made_from = fingerprint(study, points, laws=names(options.laws), seed=options.seed)
     facts = _read_json(beside) if os.path.exists(path) else {}
     unchanged = facts.get("made_from") == made_from
     if not unchanged:
-        analysis = analyse(study, points, laws=_laws(options), seed=options.seed)
+        analysis = analyse(study, points, laws=names(options.laws), seed=options.seed)
         records = store.records()
         date = datetime.date.fromtimestamp(max(record.updated for record in records.values()))
         write_report(analysis, path, records=records, date=date)
         facts = {"made_from": made_from, **analysis.to_json()}
         _write_json(beside, facts)
+        tracker = make_tracker(options.wandb, study=study, folder=_tracking_folder(store))
+        tracker.summarise([_flat(law) for law in facts["laws"]], path)
+        _say(tracker.close(TRACKING_CLOSE_SECONDS).message)
     _print_laws(facts, options)
     note = " (unchanged: nothing was fitted again)" if unchanged else ""
     print(f"report: {path}{note}", file=sys.stderr if options.json == "-" else sys.stdout)
     return 0
+
+
+def exam(options: argparse.Namespace) -> int:
+    from fitting.exams.command import run as hold_exams
+
+    return hold_exams(options)
 
 
 def sync(options: argparse.Namespace) -> int:
@@ -181,14 +197,15 @@ def sync(options: argparse.Namespace) -> int:
     return 1 if outcome.runs_left else 0
 
 
+def _flat(law: dict[str, Any]) -> dict[str, Any]:
+    """A law's row without its coefficients: what fits into a W&B table."""
+    return {name: value for name, value in law.items() if name != "parameters"}
+
+
 def _say(*messages: str) -> None:
     """News for the person who waits, apart from the verb's output."""
     for message in filter(None, messages):
         print(message, file=sys.stderr)
-
-
-def _laws(options: argparse.Namespace) -> tuple[str, ...]:
-    return tuple(law.strip() for law in options.laws.split(",")) if options.laws else ()
 
 
 def _print_laws(facts: dict[str, Any], options: argparse.Namespace) -> None:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
-from .. import LAWS, FittingError
-from . import EXAMS, as_json, html_page, known_answers, run_exams, text_report
-from .definition import HALVES
-from .runner import Score
+from .. import FittingError
+from .command import add_options, run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,69 +17,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Score every law on the held-out rows of public tables.",
         epilog="example: python -m fitting.exams --data DIR --half report --laws unsl,a3,cf --html page.html",
     )
-    parser.add_argument("--data", metavar="DIR", help="folder with one sub-folder a source")
-    parser.add_argument("--only", metavar="NAMES", default="", help="parts of exams' names, separated by commas")
-    parser.add_argument("--half", choices=HALVES, help="one half of the exams")
-    parser.add_argument("--kind", choices=("several", "one"), help="exams of several inputs, or of one")
-    parser.add_argument("--laws", metavar="LAWS", help=f"separated by commas; default all: {','.join(LAWS)}")
-    parser.add_argument("--law", default="unsl", help="the law that ratios and win rates are about (default unsl)")
-    parser.add_argument("--json", metavar="OUT", help="write all numbers here")
-    parser.add_argument("--html", metavar="OUT", help="write a page with one figure an exam here")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--known-answers", action="store_true", help="check published numbers, hold no exam")
-    parser.add_argument("--no-known-answers", action="store_true", help="skip them; --only skips them too")
-    parser.add_argument("--list", action="store_true", help="print the exams and where their tables are, and stop")
-    options = parser.parse_args(arguments)
-    if options.list:
-        for exam in EXAMS:
-            where = f"{exam.source.folder}/{exam.file} from {exam.source.url}"
-            print(f"{exam.name}  [{exam.domain}, {exam.half}]  held out: {exam.held_out}  {where}")
-        return 0
+    add_options(parser)
     try:
-        if not options.data:
-            raise FittingError("name the folder of the tables with --data; --list shows where to download them")
-        return _run(options)
+        return run(parser.parse_args(arguments))
     except FittingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-
-
-def _run(options: argparse.Namespace) -> int:
-    began = time.perf_counter()
-
-    def progress(done: int, total: int, share: float, exam: str, score: Score) -> None:
-        left = (time.perf_counter() - began) * (1.0 / share - 1.0)
-        value = str(score.rmsle_held_out) if score.rmsle_held_out else score.reason
-        print(
-            f"[{done}/{total}] {exam} {score.law}: {value[:60]} (about {left:.0f} s left)", file=sys.stderr, flush=True
-        )
-
-    if options.known_answers:
-        answers = known_answers(options.data)
-        print(text_report((), answers))
-        return 0 if all(a.agrees for a in answers) else 1
-
-    results = run_exams(
-        options.data,
-        laws=options.laws.split(",") if options.laws else None,
-        half=options.half,
-        only=[name for name in options.only.split(",") if name],
-        kind=f"{options.kind} input{'s' * (options.kind == 'several')}" if options.kind else None,
-        seed=options.seed,
-        processes=options.processes,
-        progress=progress,
-    )
-    answers = () if options.no_known_answers or options.only else known_answers(options.data)
-    print(text_report(results, answers, law=options.law))
-    print(f"\n{time.perf_counter() - began:.0f} s in all")
-    if options.json:
-        Path(options.json).write_text(
-            json.dumps(as_json(results, answers, law=options.law), indent=1), encoding="utf-8"
-        )
-    if options.html:
-        Path(options.html).write_text(html_page(results, answers, options.data, law=options.law), encoding="utf-8")
-    return 1 if any(result.reason for result in results) else 0
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def test_laws_are_fitted_and_scored(points):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"metric": Metric(name="los")}, "no 'los'; did you mean 'loss'"),
+        ({"metric": Metric(name="los")}, "no column 'los'; did you mean 'loss'"),
         ({"split": Split(held_out="parameters > 0")}, "0 points to fit and 48 held out"),
     ],
 )

@@ -45,15 +45,15 @@ def test_from_plan_to_report(studies, capsys, tmp_path):
     assert "8 cells: 8 done; 48 points" in capsys.readouterr().out
     assert unsl("fit", "rehearsal") == 0
     assert "24 points fitted, 24 held out (parameters > 2000)" in capsys.readouterr().out
-    assert unsl("report", "rehearsal") == 0
+    assert unsl("report", "rehearsal", "--wandb", "off") == 0
     path = Path(capsys.readouterr().out.split("report: ")[1].strip())
     page = path.read_text()
     assert page.lower().startswith("<!doctype html>")
-    assert unsl("report", "rehearsal") == 0
+    assert unsl("report", "rehearsal", "--wandb", "off") == 0
     assert "unchanged: nothing was fitted again" in capsys.readouterr().out
     studies["rehearsal"] = make_study(seeds=(0, 1, 2))
     assert run_inline() == 0
-    assert unsl("report", "rehearsal") == 0
+    assert unsl("report", "rehearsal", "--wandb", "off") == 0
     assert "unchanged" not in capsys.readouterr().out
     assert path.read_text() != page
 

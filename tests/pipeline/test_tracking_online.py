@@ -8,7 +8,7 @@ import pytest
 from rehearsal import make_study, run_study
 from wandb_stub import WandbStub
 
-from pipeline import Axis
+from pipeline import Axis, cli, verbs
 from pipeline.store import Store
 from pipeline.tracking import make_tracker, sync
 
@@ -80,3 +80,16 @@ def test_what_a_server_never_saw_is_sent_by_sync(server, store, tmp_path):
     again = sync("online", study=study, store=store, folder=str(tmp_path / "wandb"))
     assert again.runs_left == 0
     assert_complete(server, store)
+
+
+def test_the_fit_is_a_run_of_its_own_and_a_server_that_lacks_tables_costs_no_report(
+    server, store, tmp_path, monkeypatch, capsys
+):
+    """The stand-in does not know artifacts, which W&B keeps tables in."""
+    monkeypatch.setattr(verbs, "load_study", lambda name, tier: make_study())
+    run_study(make_study(), store)
+    assert cli.main(["report", "rehearsal", "--store", str(tmp_path / "runs"), "--wandb", "online"]) == 0
+    assert "rehearsal-fit" in server.runs
+    printed = capsys.readouterr()
+    assert "report: " in printed.out
+    assert "W&B did not get the fit" in printed.err

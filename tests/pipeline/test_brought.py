@@ -1,0 +1,106 @@
+"""`unsl fit` on a table of one's own: any column names, clear refusals, the same result from CSV and Parquet."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas
+import pytest
+
+from pipeline import cli
+
+COMMON = ("--metric", "loss", "--inputs", "N,D", "--laws", "cf,m2", "--held-out", "N >= 1e9")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Forty runs of an exact law, with a text column, an integer overflow in N * D, and one bad row."""
+    random = np.random.default_rng(0)
+    n = np.repeat([10**7, 3 * 10**7, 10**8, 3 * 10**8, 10**9], 8)
+    d = np.tile(np.geomspace(1e8, 1e11, 8).astype(int), 5)
+    loss = (1.7 + 400 / n**0.34 + 410 / d**0.28) * np.exp(random.normal(0, 1e-3, n.size))
+    table = pandas.DataFrame({"N": n, "D": d, "loss": loss, "accuracy": 1 - loss / 10, "family": "a"})
+    table.loc[len(table)] = [10**7, 10**8, math.nan, 0.5, "b"]
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    table.to_parquet(tmp_path / "runs.parquet")
+    return tmp_path
+
+
+def fit(path, *arguments: str) -> int:
+    return cli.main(["fit", str(path), *arguments])
+
+
+def fitted(path, *arguments: str) -> dict:
+    out = path.parent / "out.json"
+    assert fit(path, *arguments, "--json", str(out)) == 0
+    return json.loads(out.read_text())
+
+
+@pytest.mark.parametrize("name", ["runs.csv", "runs.parquet"])
+def test_a_table_of_ones_own(runs, name, capsys):
+    result = fitted(runs / name, *COMMON)
+    assert (result["rows_fit"], result["rows_held_out"]) == (32, 8)
+    assert result["excluded"] == {"metric at its bound or missing": 1}
+    cf, m2 = result["laws"]
+    assert {"law", "status", "rmsle_fit", "rmsle_held_out", "rmsle_held_out_error", "seconds", "structure"} <= set(cf)
+    assert cf["rmsle_held_out"] < 0.01 < m2["rmsle_held_out"]
+    assert cf["parameters"]
+    assert "32 points fitted, 8 held out (N >= 1e9)" in capsys.readouterr().out
+
+
+def test_higher_may_be_better(runs):
+    lower = fitted(runs / "runs.csv", *COMMON)
+    higher = fitted(
+        runs / "runs.csv",
+        *COMMON,
+        "--metric",
+        "accuracy",
+        "--direction",
+        "higher",
+        "--best",
+        "1",
+        "--exclude",
+        "family == 'b'",
+    )
+    assert higher["excluded"] == {"family == 'b'": 1}
+    assert higher["laws"][0]["rmsle_held_out"] == pytest.approx(lower["laws"][0]["rmsle_held_out"], rel=0.05)
+
+
+def test_everything_can_be_fitted_with_nothing_held_out(runs):
+    result = fitted(runs / "runs.csv", "--metric", "loss", "--inputs", "N,D", "--laws", "cf")
+    assert (result["rows_fit"], result["rows_held_out"]) == (40, 0)
+    assert result["laws"][0]["rmsle_held_out"] is None
+
+
+@pytest.mark.parametrize(
+    "name, arguments, message",
+    [
+        ("nosuch.csv", COMMON, "there is no file"),
+        ("runs.csv", (), "needs --metric COLUMN and --inputs"),
+        ("runs.csv", ("--metric", "los", "--inputs", "N"), "no column 'los'; did you mean 'loss'"),
+        ("runs.csv", ("--metric", "loss", "--inputs", "N,tokens"), "no column 'tokens'"),
+        ("runs.csv", ("--metric", "loss", "--inputs", "N,family"), "column 'family' must hold numbers"),
+        ("runs.csv", (*COMMON, "--held-out", "M > 1"), "unknown column 'M'"),
+        ("runs.csv", (*COMMON, "--held-out", "__import__('os').system('true')"), "not allowed"),
+        ("runs.csv", (*COMMON, "--held-out", "N > 0"), "0 points to fit and 40 held out"),
+        ("runs.csv", (*COMMON, "--laws", "cff"), "no law 'cff': did you mean 'cf'"),
+        ("runs.csv", (*COMMON, "--ceiling", "high"), "--ceiling high: give a number, auto"),
+        ("broken.parquet", COMMON, "cannot be read"),
+    ],
+)
+def test_bad_use_is_one_line_and_exit_code_2(runs, name, arguments, message, capsys):
+    (runs / "broken.parquet").write_bytes(b"PAR1 not really")
+    assert fit(runs / name, *arguments) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert len(printed.err.strip().splitlines()) == 1
+
+
+def test_exams_are_a_verb(tmp_path, capsys):
+    assert cli.main(["exam", "--list"]) == 0
+    assert "held out:" in capsys.readouterr().out
+    assert cli.main(["exam"]) == 2
+    assert "--data" in capsys.readouterr().err
+    assert cli.main(["exam", "--data", str(tmp_path / "nosuch")]) == 2
