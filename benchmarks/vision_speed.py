@@ -8,7 +8,7 @@ memory already. All train the same architecture on the same frames. On a GPU a V
 share of the peak.
 
 The cohort: 8 models of one shape as one program (torch.func.vmap over the same functions) beside one at a time. The
-trainer trains one at a time as long as this is below 1.5.
+trainer trains one at a time: `vision_one_at_a_time` says how much faster that is over the shapes of the study.
 
 On a CPU everything runs on one thread and is timed in CPU seconds, which other work on the machine does not lengthen.
 """
@@ -36,7 +36,7 @@ from trainers.vision_models import initial_weights, logits
 
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 """Dense bfloat16 products a second, by the maker's data sheets."""
-GOAL, MFU_GOAL, COHORT_GOAL = 1.0, 0.4, 1.5
+GOAL, MFU_GOAL = 1.0, 0.4
 WARM_UP, REPEATS, CALLS = 3, 3, 8
 COHORT = 8
 
@@ -161,7 +161,7 @@ def speed(config: VisionConfig, device: str, clock: Clock) -> None:
 def cohort(device: str, clock: Clock) -> None:
     """Forward, backward and update of several models: as one program, and one at a time."""
     print(f"{COHORT} models of one shape as one program, beside one at a time, on {device}")
-    best = 0.0
+    of_study = {"alone": 0.0, "together": 0.0}
     for architecture, width, batch in (
         *(("vit", width, batch) for width in (16, 32, 64, 128) for batch in (16, 64)),
         ("mixer", 16, 16),
@@ -177,9 +177,10 @@ def cohort(device: str, clock: Clock) -> None:
             batch_size=batch,
         )
         alone, together = (clock.per_call(_stacked(config, device, vectorised)) for vectorised in (False, True))
-        best = max(best, alone / together)
+        if architecture == "vit" and batch == 64:
+            of_study = {"alone": of_study["alone"] + alone, "together": of_study["together"] + together}
         print(f"  {architecture:7} width {width:4} batch {batch:3}   x{alone / together:.2f}")
-    print(f"vision_cohort: {best:.2f} (goal {COHORT_GOAL})")
+    print(f"vision_one_at_a_time: {of_study['together'] / of_study['alone']:.2f} (goal {GOAL})")
 
 
 def _stacked(config: VisionConfig, device: str, vectorised: bool) -> Callable[[], None]:

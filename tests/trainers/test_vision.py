@@ -208,6 +208,11 @@ class TestTraining:
         last = points[0, 200, 1].metrics
         assert last["training_loss"] < 0.1 < last["loss"]
 
+    def test_cells_that_need_other_pictures_train_apart(self):
+        """A set that is too small for one cell is no trouble for the others."""
+        assert VISION.cohort_key(config()) == VISION.cohort_key(config(seed=1, learning_rate=0.1))
+        assert VISION.cohort_key(config()) != VISION.cohort_key(config(dataset_size=65))
+
     def test_variation_is_a_shift_and_a_mirror_image(self):
         of = config(shift=3, flip=True, batch_size=64)
         task = _Run(0, of, 1.0, "cpu")
