@@ -44,8 +44,8 @@ class Shape:
     def __str__(self) -> str:
         parts = []
         if self.joint:
-            signs = "".join("+" if sign > 0 else "-" for sign in self.breaks)
-            parts.append("joint" + (f" with break{'s' * (len(signs) > 1)} {signs}" if signs else ""))
+            turns = " then ".join("faster" if sign > 0 else "slower" for sign in self.breaks)
+            parts.append("joint" + (f" that turns {turns}" if turns else ""))
         if self.bottlenecks:
             parts.append("bottlenecks" + " of one exponent" * self.tied)
         if self.harms:
