@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -91,6 +92,9 @@ def make_executor(name: str, *, workers: int | None, device: str, hang_seconds: 
         from pipeline.executors.inline import InlineExecutor
 
         return InlineExecutor(device=device)
+    if not os.environ.get("RAY_ADDRESS"):
+        # A cluster of this machine alone keeps to loopback. Ray reads this when it is imported, on every system.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from pipeline.executors.on_ray import RayExecutor
 
     return RayExecutor(workers=workers, device=device, hang_seconds=hang_seconds)

@@ -102,6 +102,18 @@ def test_a_submitted_job_finds_its_cluster_and_its_exit_code_tells_the_truth(tmp
     assert len(Store(str(tmp_path / "runs"), "quickstart").table()) == 216 * 15
 
 
+def test_a_local_cluster_listens_on_loopback_alone():
+    program = (
+        "from pipeline.executors import make_executor; "
+        "executor = make_executor('ray', workers=1, device='cpu', hang_seconds=60); "
+        "import ray; print(ray.nodes()[0]['NodeManagerAddress'], ray.get_runtime_context().gcs_address); executor.close()"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert [address.split(":")[0] for address in done.stdout.split()] == ["127.0.0.1", "127.0.0.1"]
+
+
 def test_the_cluster_file_is_one_that_ray_accepts():
     from ray.autoscaler._private.util import fillout_defaults, validate_config
 
