@@ -2,7 +2,7 @@
 
 Claim     A law fitted to small networks, short runs and few pictures forecasts larger ones, overfitting included.
 Tiers     cpu    Vision transformers on frames of the Procgen games, no download: 48 models of 10 thousand to 0.4
-                 million parameters, 32 thousand pictures each. About five minutes on two idle cores.
+                 million parameters, 32 thousand pictures each. About six minutes on two idle cores.
           gpu    45 vision transformers of 1 to 43 million parameters on frames of 64 pixels: 5e17 FLOPs, an hour on
                  one H100 at a sixth of its peak (reckoned, not measured), after the frames are made in ten minutes.
           paper  ViT, MLP-Mixer and BiT on 900 classes of ImageNet, probed on the other 100: 108 models and 1.1e21
