@@ -5,8 +5,9 @@ Claim     The larger the part of the table and the weight decay, the sooner the 
 Tiers     cpu    addition modulo 31, one block of width 32: 36 models, about three minutes on two idle cores.
           gpu    four operations modulo 97, two blocks of width 128: 288 models, an hour on one GPU (reckoned, not
                  measured).
-Expect    Training errors vanish within 400 steps everywhere. The error on unseen rows falls from 0.97 to 0.02 within
-          4,096 steps where 450 of the 961 rows are known, and hardly moves where 300 are: a hard forecast.
+Expect    Training errors vanish within some 400 steps. At weight decay 1 the error on unseen rows then falls from 0.63
+          to 0.02 where 450 of the 961 rows are known and stays near 0.8 where 300 are; at 0.1 it hardly moves. The
+          unified law's held-out error is about half that of the next law.
 Run       unsl run math-modular && unsl report math-modular            (or: unsl run math-modular --tier gpu)
 """
 
