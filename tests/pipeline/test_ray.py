@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import ray
@@ -94,15 +95,35 @@ def test_stop_reaches_the_workers(store, executor):
     assert any(store.has_checkpoint(cell.id) for cell in study.cells)
 
 
+def test_no_more_tasks_run_at_once_than_there_are_cores(store, cluster):
+    executor = RayExecutor(workers=None, device="cpu", hang_seconds=600)
+    study = make_study(fixed={"steps": 512, "step_seconds": 1e-3}, seeds=range(6), cohort_size=1)
+    counts = []
+
+    class Count:
+        def begin(self, cell, points):
+            pass
+
+        def tell(self, events):
+            counts.append(len(worker_processes()))
+
+    assert run_study(study, store, executor, listeners=[Count()]).done == 24
+    executor.close()
+    assert max(counts) == 2
+
+
 def worker_processes() -> list[int]:
-    """Processes of this machine that run one of our tasks for this driver."""
+    """Processes that run one of our tasks for this driver: the raylet's children, and so our grandchildren."""
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(f"/proc/{name}/cmdline") as file:
-                title = file.read()
+            title = Path("/proc", name, "cmdline").read_text()
+            if title.startswith("ray::unsl") and _parent(_parent(int(name))) == os.getpid():
+                found.append(int(name))
         except OSError:
             continue
-        if title.startswith("ray::unsl"):
-            found.append(int(name))
     return found
+
+
+def _parent(process: int) -> int:
+    return int(Path("/proc", str(process), "stat").read_text().rsplit(")", 1)[1].split()[1])
