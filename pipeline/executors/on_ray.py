@@ -49,7 +49,8 @@ class RayExecutor:
         self._asked = time.monotonic()
         # On the driver's own node: a node that leaves must not take the board with it.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._board = _Board.options(scheduling_strategy=here).remote()
+        # A board that dies is made anew, and the questions to it are asked again.
+        self._board = _Board.options(scheduling_strategy=here, max_restarts=-1, max_task_retries=-1).remote()
         self._run = ray.remote(max_retries=0, num_returns="streaming")(_run)
         self._count_workers()
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +23,7 @@ from pipeline.executors.on_ray import RayExecutor
 from pipeline.store import Store
 
 ROOT = Path(__file__).parents[2]
+SCRIPTS = Path(sys.executable).parent
 
 
 @pytest.fixture
@@ -68,48 +74,64 @@ def test_jobs_ask_for_their_share_of_a_gpu(cluster, store):
     assert outcome.done == 8
 
 
-def test_a_submitted_job_finds_its_cluster_and_its_exit_code_tells_the_truth(tmp_path):
-    environment = os.environ | {"RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": "/tmp", "RAY_USAGE_STATS_ENABLED": "0"}
-    environment.pop("RAY_ADDRESS", None)
-    scripts = Path(sys.executable).parent
-
-    def call(*command: str) -> subprocess.CompletedProcess:
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, cwd=ROOT)
-
-    ports = ["--port=26379", "--dashboard-port=28265", "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1"]
-    started = call(str(scripts / "ray"), "start", "--head", "--num-cpus=2", "--disable-usage-stats", *ports)
-    assert started.returncode == 0, started.stderr
+@contextmanager
+def head_node(environment: dict[str, str]) -> Iterator[str]:
+    """A Ray head as `ray start` makes it, ended by its process id. Gives the address of its job server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    where = ["--port=0", f"--dashboard-port={port}", "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1"]
+    command = [str(SCRIPTS / "ray"), "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats", *where]
+    head = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
     try:
-        submit = (
-            str(scripts / "ray"),
-            "job",
-            "submit",
-            "--address=http://127.0.0.1:28265",
-            "--working-dir",
-            "experiments",
-            "--",
-        )
-        unsl = (str(scripts / "unsl"), "run", "quickstart", "--wandb", "off", "--store")
-        done = call(*submit, *unsl, str(tmp_path / "runs"), "--budget", "100cpu-hours")
+        for _ in range(120):
+            with suppress(OSError), urllib.request.urlopen(f"{address}/api/version", timeout=5):
+                break
+            assert head.poll() is None, "the head ended by itself"
+            time.sleep(0.5)
+        yield address
+    finally:
+        head.terminate()
+        head.wait(60)
+
+
+def test_a_submitted_job_finds_its_cluster_and_its_exit_code_tells_the_truth(tmp_path):
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
+    environment.pop("RAY_ADDRESS", None)
+
+    def submit(address: str, *arguments: str) -> subprocess.CompletedProcess:
+        job = [SCRIPTS / "ray", "job", "submit", f"--address={address}", "--working-dir", "experiments", "--"]
+        command = [str(part) for part in (*job, SCRIPTS / "unsl", *arguments)]
+        for _ in range(30):
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, cwd=ROOT)
+            # The job server answers some seconds before it can start a job.
+            if "No available agent" not in done.stdout + done.stderr:
+                break
+            time.sleep(1)
+        return done
+
+    with head_node(environment) as address:
+        runs = str(tmp_path / "runs")
+        done = submit(address, "run", "quickstart", "--wandb", "off", "--store", runs, "--budget", "100cpu-hours")
         assert done.returncode == 0, done.stdout + done.stderr
         assert "216 done, 0 diverged, 0 failed" in done.stdout + done.stderr
-        refused = call(*submit, str(scripts / "unsl"), "run", "nosuch")
+        refused = submit(address, "run", "nosuch")
         assert refused.returncode != 0
         assert "there is no study 'nosuch'" in refused.stdout + refused.stderr
-    finally:
-        stopped = call(str(scripts / "ray"), "stop", "--force")
-        assert stopped.returncode == 0
-    assert len(Store(str(tmp_path / "runs"), "quickstart").table()) == 216 * 15
+    assert len(Store(runs, "quickstart").table()) == 216 * 15
 
 
 def test_a_local_cluster_listens_on_loopback_alone():
     program = (
         "from pipeline.executors import make_executor; "
         "executor = make_executor('ray', workers=1, device='cpu', hang_seconds=60); "
-        "import ray; print(ray.nodes()[0]['NodeManagerAddress'], ray.get_runtime_context().gcs_address); executor.close()"
+        "import ray; print(ray.nodes()[0]['NodeManagerAddress'], ray.get_runtime_context().gcs_address); "
+        "executor.close()"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, cwd=ROOT)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert [address.split(":")[0] for address in done.stdout.split()] == ["127.0.0.1", "127.0.0.1"]
 

@@ -127,3 +127,22 @@ def worker_processes() -> list[int]:
 
 def _parent(process: int) -> int:
     return int(Path("/proc", str(process), "stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def test_a_killed_board_is_made_anew(store, executor, monkeypatch):
+    """What running jobs listen to dies: the study goes on."""
+    monkeypatch.setattr("pipeline.executors.on_ray.BEAT_SECONDS", 0.5)
+    study = make_study(fixed={"steps": 512, "step_seconds": 4e-3})
+    killed = []
+
+    class Killer:
+        def begin(self, cell, points):
+            pass
+
+        def tell(self, events):
+            if events and not killed:
+                killed.append(ray.kill(executor._board, no_restart=False))
+
+    outcome = run_study(study, store, executor, listeners=[Killer()])
+    assert killed
+    assert outcome.done == len(study.cells)

@@ -211,7 +211,7 @@ def test_a_bad_configuration_is_refused_in_its_own_words(trainer):
 
 
 @pytest.mark.parametrize(
-    "name, hint", [("parrity", "did you mean 'parity'"), ("x", "known: oracle"), ("a.b:C", "a.b:C")]
+    "name, hint", [("parrity", "did you mean 'parity'"), ("x", "known: .*oracle"), ("a.b:C", "a.b:C")]
 )
 def test_an_unknown_trainer_is_named(name, hint):
     with pytest.raises(TrainerError, match=hint):
