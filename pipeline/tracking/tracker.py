@@ -128,7 +128,7 @@ class Tracker:
         while not self._left.is_set():
             wait = self._mirrors.wait_seconds()
             if self._closing and wait is None and self._queue.empty():
-                self._runs.end()
+                self._runs.end(failed=bool(self._lost or self._mirrors.left()))
                 return
             try:
                 method, arguments = self._queue.get(timeout=wait)

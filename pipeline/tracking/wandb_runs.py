@@ -140,28 +140,36 @@ class WandbRuns:
                 **{"held_out": study.split.held_out, "laws": list(study.laws)},
             },
         )
-        rows = [{name: _plain(value) for name, value in row.items()} for row in rows]
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        table = self._wandb.Table(
-            columns=columns, data=[[row.get(name) for name in columns] for row in rows], allow_mixed_types=True
-        )
-        media = {"laws": table}
-        if report_path is not None:
-            media["report"] = self._wandb.Html(report_path, inject=False)
-        run.log(media)
-        run.summary.update(
-            {
-                f"{row.get('law', number)}/{name}": value
-                for number, row in enumerate(rows)
-                for name, value in row.items()
-                if name != "law" and value is not None
-            }
-        )
-        run.finish()
+        try:
+            rows = [{name: _plain(value) for name, value in row.items()} for row in rows]
+            columns = list(dict.fromkeys(name for row in rows for name in row))
+            table = self._wandb.Table(
+                columns=columns, data=[[row.get(name) for name in columns] for row in rows], allow_mixed_types=True
+            )
+            media = {"laws": table}
+            if report_path is not None:
+                media["report"] = self._wandb.Html(report_path, inject=False)
+            run.log(media)
+            run.summary.update(
+                {
+                    f"{row.get('law', number)}/{name}": value
+                    for number, row in enumerate(rows)
+                    for name, value in row.items()
+                    if name != "law" and value is not None
+                }
+            )
+        finally:  # A run left open would be waited for when the process ends.
+            run.finish()
 
-    def end(self) -> None:
-        """Wait for wandb's helper process: a finished run's file is complete only a moment after `finish` returns."""
+    def end(self, *, failed: bool) -> None:
+        """Wait for wandb's helper process: a finished run's file is complete only a moment after `finish` returns.
+
+        After a failure nothing is waited for: what wandb could not send it would try to send for ever.
+        """
         if self._wandb is None:
+            return
+        if failed:
+            self.leave()
             return
         with contextlib.suppress(Exception):
             if _setup().most_recent_active_run is None:  # Else someone else in this process still needs the helper.
