@@ -33,10 +33,12 @@ class Analysis:
         return {"study": self.prepared.study.name, **self.prepared.to_json(self.comparisons)}
 
 
-def analyse(study: Study, points: Any, *, laws: Sequence[str] = (), seed: int = 0, loss: str = "msle") -> Analysis:
+def analyse(
+    study: Study, points: Any, *, laws: Sequence[str] = (), seed: int = 0, loss: str = "msle", plain: bool = False
+) -> Analysis:
     """Fit every law of the study (or of `laws`) to its points, a DataFrame from `Store.table`."""
     prepared = prepare(study, points)
-    comparisons = prepared.compare(tuple(laws) or tuple(study.laws), seed=seed, loss=loss)
+    comparisons = prepared.compare(tuple(laws) or tuple(study.laws), seed=seed, loss=loss, plain=plain)
     return Analysis(prepared=prepared, comparisons=comparisons)
 
 

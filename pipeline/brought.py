@@ -51,7 +51,9 @@ def fit_brought(options: argparse.Namespace) -> dict[str, Any]:
         replicates=_replicates(options),
     )
     divided = question.divide(read_table(options.study))
-    comparisons = divided.compare(names(options.laws) or tuple(LAWS), seed=options.seed, loss=options.loss)
+    comparisons = divided.compare(
+        names(options.laws) or tuple(LAWS), seed=options.seed, loss=options.loss, plain=options.plain
+    )
     return {"table": options.study, **divided.to_json(comparisons)}
 
 

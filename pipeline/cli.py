@@ -67,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     one = _verb(add, verbs.fit, "fit the laws and score them on held-out points", "unsl fit quickstart --laws cf,unsl")
     _laws(one)
     one.add_argument("--loss", choices=("msle", "huber"), default="msle", help="squared log error, or Huber's (1e-3)")
+    one.add_argument(
+        "--plain", action="store_true", help="one least-loss fit a law: no ridge, no average of candidates"
+    )
     own = one.add_argument_group(
         "a table of your own",
         "unsl fit runs.csv --metric loss --inputs N,D --hyperparameters lr --held-out 'N >= 1e9' --json out.json",

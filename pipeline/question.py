@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fitting import LAWS, Comparison, FittingError, Metric, Table, compare, parse_expression
+from fitting import LAWS, PLAIN, Comparison, FittingError, Metric, Table, compare, parse_expression
 from pipeline.errors import PipelineError
 from pipeline.study import suggest
 
@@ -98,12 +98,14 @@ class Divided:
     excluded: Mapping[str, int]
     """How many rows each rule removed, in the order in which the rules apply."""
 
-    def compare(self, laws: Sequence[str], *, seed: int, loss: str = "msle") -> tuple[Comparison, ...]:
-        """Fit the laws and score them. Raises PipelineError for an unknown one."""
+    def compare(
+        self, laws: Sequence[str], *, seed: int, loss: str = "msle", plain: bool = False
+    ) -> tuple[Comparison, ...]:
+        """Fit the laws and score them; `plain` is one least-loss fit each. Raises PipelineError for an unknown law."""
         for law in laws:
             if law not in LAWS:
                 raise PipelineError(f"there is no law '{law}': {suggest(law, LAWS)}")
-        return compare(laws, self.fitted, self.held_out, seed=seed, loss=loss)
+        return compare(laws, self.fitted, self.held_out, seed=seed, loss=loss, recipe=PLAIN if plain else None)
 
     def to_json(self, comparisons: Sequence[Comparison]) -> dict[str, Any]:
         """The table of laws for a program, and for `pipeline.show.laws`."""

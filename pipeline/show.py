@@ -49,7 +49,8 @@ def plan(made: Plan, *, every: bool) -> None:
 def laws(facts: Mapping[str, Any]) -> None:
     """Fitted and held-out error of every law, from `Analysis.to_json`."""
     excluded = ", ".join(f"{n} {rule}" for rule, n in facts["excluded"].items()) or "none"
-    print(f"{facts['rows_fit']} points fitted, {facts['rows_held_out']} held out ({facts['held_out']})")
+    split = f" ({facts['held_out']})" if facts["held_out"] else ""
+    print(f"{facts['rows_fit']} points fitted, {facts['rows_held_out']} held out{split}")
     print(f"excluded: {excluded}")
     _table(
         ["law", "fitted RMSLE", "held-out RMSLE", "seconds", "status", "structure"],

@@ -148,7 +148,8 @@ def fit(options: argparse.Namespace) -> int:
         _print_laws(fit_brought(options), options)
         return 0
     study, store = _study_and_store(options)
-    analysis = analyse(study, store.table(), laws=names(options.laws), seed=options.seed, loss=options.loss)
+    how = {"laws": names(options.laws), "seed": options.seed, "loss": options.loss, "plain": options.plain}
+    analysis = analyse(study, store.table(), **how)
     _print_laws(analysis.to_json(), options)
     return 0
 

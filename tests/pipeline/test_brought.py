@@ -74,6 +74,18 @@ def test_everything_can_be_fitted_with_nothing_held_out(runs):
     assert result["laws"][0]["rmsle_held_out"] is None
 
 
+@pytest.mark.parametrize("seed", ["0", "1", "2"])
+def test_a_plain_fit_finds_the_published_constants(tmp_path, seed):
+    """Points of the compute-optimal law with its re-fitted constants, without noise: the least Huber loss is the truth."""
+    n = np.repeat(np.geomspace(1e7, 1e10, 12), 12)
+    d = np.tile(np.geomspace(1e9, 1e12, 12), 12)
+    table = pandas.DataFrame({"N": n, "D": d, "loss": 1.817 + 482 / n**0.348 + 2085 / d**0.366})
+    table.to_csv(tmp_path / "runs.csv", index=False)
+    arguments = ("--metric", "loss", "--inputs", "N,D", "--laws", "cf", "--loss", "huber", "--plain", "--seed", seed)
+    (law,) = fitted(tmp_path / "runs.csv", *arguments)["laws"]
+    assert [round(value, 3) for value in sorted(law["parameters"].values())[:3]] == [0.348, 0.366, 1.817]
+
+
 @pytest.mark.parametrize(
     "name, arguments, message",
     [
