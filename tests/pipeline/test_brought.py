@@ -76,7 +76,7 @@ def test_everything_can_be_fitted_with_nothing_held_out(runs):
 
 @pytest.mark.parametrize("seed", ["0", "1", "2"])
 def test_a_plain_fit_finds_the_published_constants(tmp_path, seed):
-    """Points of the compute-optimal law with its re-fitted constants, without noise: the least Huber loss is the truth."""
+    """Points of the law with its re-fitted constants, without noise: the least summed Huber loss is the truth."""
     n = np.repeat(np.geomspace(1e7, 1e10, 12), 12)
     d = np.tile(np.geomspace(1e9, 1e12, 12), 12)
     table = pandas.DataFrame({"N": n, "D": d, "loss": 1.817 + 482 / n**0.348 + 2085 / d**0.366})
