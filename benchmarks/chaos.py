@@ -125,6 +125,7 @@ class Chaos:
             try:
                 self.disturb()
                 took = time.monotonic() - self.began
+                self.note(self.share(), "the driver ended; unsl sync")
                 self.stub.failing = 0.0
                 began = time.monotonic()
                 self.expect("unsl sync sends what W&B lacks", self.call("sync").wait(600) == 0)
@@ -138,7 +139,7 @@ class Chaos:
         if self.wrong:
             print(self.log()[-6000:], file=sys.stderr)
         print("verdict:", "; ".join(self.wrong) if self.wrong else "nothing lost, nothing doubled, nothing left behind")
-        print(f"chaos: {share:.6g} (goal 1)")
+        print(f"chaos: {share:.6g} (goal 1)", flush=True)
         return 1 if self.wrong or share < 1 else 0
 
     def undisturbed(self) -> dict[tuple, tuple]:

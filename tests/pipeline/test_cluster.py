@@ -101,7 +101,7 @@ def test_a_submitted_job_finds_its_cluster_and_its_exit_code_tells_the_truth(tmp
     environment.pop("RAY_ADDRESS", None)
 
     def submit(address: str, *arguments: str) -> subprocess.CompletedProcess:
-        job = [SCRIPTS / "ray", "job", "submit", f"--address={address}", "--working-dir", "experiments", "--"]
+        job = [SCRIPTS / "ray", "job", "submit", f"--address={address}", "--working-dir", ".", "--"]
         command = [str(part) for part in (*job, SCRIPTS / "unsl", *arguments)]
         for _ in range(30):
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, cwd=ROOT)
