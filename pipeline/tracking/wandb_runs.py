@@ -190,6 +190,7 @@ class WandbRuns:
             connection = _setup()._connection
             connection._cleanup()
             connection._proc._process.kill()
+            connection._proc._process.wait(5)  # Until then `recover` would take it for alive.
 
     def _open(self, *, id: str, name: str, job_type: str, tags: list[str], config: dict[str, Any]) -> Any:
         wandb = self._load()
