@@ -80,8 +80,11 @@ def head_node(environment: dict[str, str]) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    where = ["--port=0", f"--dashboard-port={port}", "--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1"]
-    command = [str(SCRIPTS / "ray"), "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats", *where]
+    # The agent's own default port lies among those that the system lends to any connection.
+    ports = ["--port=0", f"--dashboard-port={port}", "--dashboard-agent-listen-port=0"]
+    where = ["--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1"]
+    start = ["start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats"]
+    command = [str(SCRIPTS / "ray"), *start, *ports, *where]
     head = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
     try:
@@ -103,12 +106,11 @@ def test_a_submitted_job_finds_its_cluster_and_its_exit_code_tells_the_truth(tmp
     def submit(address: str, *arguments: str) -> subprocess.CompletedProcess:
         job = [SCRIPTS / "ray", "job", "submit", f"--address={address}", "--working-dir", ".", "--"]
         command = [str(part) for part in (*job, SCRIPTS / "unsl", *arguments)]
-        for _ in range(30):
+        for _ in range(5):
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, cwd=ROOT)
-            # The job server answers some seconds before it can start a job.
+            # The job server answers before it can start a job; each try waits ten seconds for that.
             if "No available agent" not in done.stdout + done.stderr:
                 break
-            time.sleep(1)
         return done
 
     with head_node(environment) as address:
