@@ -2,9 +2,9 @@
 
 The variance of ln y at a target has three parts, added:
 
-    coefficients   what the fit leaves open, from its curvature and the prior, carried to the target: grows with
-    distance candidates     how much the members that predict together disagree there: grows with distance too noise
-    of a single measurement: the residuals of the fit, or the spread between replicates if that is larger
+    coefficients   what the fit leaves open, from its curvature and the prior, carried to the target: grows with distance
+    candidates     how much the members that predict together disagree there: grows with distance too
+    noise          of a single measurement: the residuals of the fit, or the spread between replicates if that is larger
 
 The first two are what the law does not know. How well they foretell the error of an extrapolation is itself measured,
 on the frontier of the fitted rows against a fit without it, and they are stretched by that factor. [ours]

@@ -18,8 +18,7 @@ How to add a law
            @property
            def parameters(self):
                return ("e", "b", "c")                        # names of the raw parameters
-           def _parts(self, p):                              # raw -> meaningful, by `priors`: written once, used by
-           both below
+           def _parts(self, p):                              # raw -> meaningful, by `priors`: both methods below use it
                f = self.frame
                return priors.below(p["e"], f.low), priors.amplitude(p["b"], f.middle), priors.falling(p["c"])
            def log_y(self, p, z):                            # z: centred logarithms of the columns; p: nodes or arrays
@@ -32,9 +31,8 @@ How to add a law
    Use only the functions of `tape` and `priors` (they carry derivatives), and keep predictions positive by working
    with logarithms.
 2. Write a `Law` whose `forms(frame)` returns one form or several (which input is read, how many breaks); selection
-tries them all. A
-   table that does not suit raises FittingError that says which column is missing. Hyperparameters that a law ignores
-   are simply not read.
+   tries them all. A table that does not suit raises FittingError that says which column is missing. Hyperparameters
+   that a law ignores are simply not read.
 3. Add one line to `registry.LAWS`. The contract battery in tests/fitting/test_law_contract.py then runs over it.
 """
 
