@@ -2,7 +2,7 @@
 
 The variance of ln y at a target has three parts, added:
 
-    coefficients   what the fit leaves open, from its curvature and the prior, carried to the target: grows with distance
+    coefficients   what the fit leaves open, from its curvature and the prior, at the target: grows with distance
     candidates     how much the members that predict together disagree there: grows with distance too
     noise          of a single measurement: the residuals of the fit, or the spread between replicates if that is larger
 
