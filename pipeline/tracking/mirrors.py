@@ -7,6 +7,7 @@ is short. Whatever fails is tried again, and in the end left to `unsl sync`.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -40,7 +41,7 @@ class _Mirror:
     """How many of the points W&B has."""
     row: tuple[int, int] = (-1, -1)
     """The last row at W&B: its number there, and its step."""
-    not_before: float = field(default_factory=lambda: time.monotonic() + OPEN_AFTER_SECONDS)
+    not_before: float = 0.0
     tries: int = 0
     complete: bool = False
 
@@ -68,10 +69,13 @@ class _Mirror:
 
 
 class Mirrors:
-    """All cells of one study. Not for several threads at once."""
+    """All cells of one study. Not for several threads at once.
 
-    def __init__(self, runs: WandbRuns):
-        self._runs = runs
+    Cells whose run W&B may not be asked for yet wait their turn; live runs get their points meanwhile.
+    """
+
+    def __init__(self, runs: WandbRuns, clock: Callable[[], float] = time.monotonic):
+        self._runs, self._clock = runs, clock
         self._mirrors: dict[str, _Mirror] = {}
         self._due: dict[str, _Mirror] = {}
         self._backlog: dict[str, Callable[[], _Mirror]] = {}
@@ -86,7 +90,7 @@ class Mirrors:
         self.failures: list[str] = []
 
     def begin(self, cell: Cell, points: Sequence[Measured]) -> None:
-        mirror = self._mirrors.setdefault(cell.id, _Mirror(cell=cell))
+        mirror = self._mirrors.setdefault(cell.id, _Mirror(cell=cell, not_before=self._clock() + OPEN_AFTER_SECONDS))
         mirror.again()
         for event in points:
             mirror.add(event)
@@ -128,20 +132,21 @@ class Mirrors:
 
     def wait_seconds(self) -> float | None:
         """How long there is nothing to do; None if until something is told."""
-        now = time.monotonic()
-        if self._backlog:
-            return max(0.0, self._pause_until - now)
-        if not self._due:
+        if not self._due and not self._backlog:
             return None
-        return max(0.0, min(one.not_before for one in self._due.values()) - now, self._pause_until - now)
+        now, open_at = self._clock(), self._open_at()
+        next_due = min((self._due_at(one, open_at) for one in self._due.values()), default=math.inf)
+        if self._backlog:
+            next_due = min(next_due, open_at)
+        return max(0.0, next_due - now, self._pause_until - now)
 
     def advance(self) -> None:
         """Bring one cell up to date: one at work if there is one, else one from the store."""
-        now = time.monotonic()
+        now, open_at = self._clock(), self._open_at()
         if now < self._pause_until:
             return
-        mirror = next((one for one in self._due.values() if one.not_before <= now), None)
-        if mirror is None and self._backlog:
+        mirror = next((one for one in self._due.values() if self._due_at(one, open_at) <= now), None)
+        if mirror is None and self._backlog and open_at <= now:
             mirror = self._take_from_backlog()
         if mirror is None:
             return
@@ -151,6 +156,14 @@ class Mirrors:
             self._in_a_row = 0
         except Exception as error:
             self._note(error, mirror)
+
+    def _open_at(self) -> float:
+        """When the next run may be opened; in the past where one may be now."""
+        wait = self._runs.wait_to_open()
+        return self._clock() + wait if wait else -math.inf
+
+    def _due_at(self, mirror: _Mirror, open_at: float) -> float:
+        return mirror.not_before if mirror.run is not None else max(mirror.not_before, open_at)
 
     def left(self) -> set[str]:
         """Cells that W&B lacks, or has not to their end."""
@@ -184,7 +197,7 @@ class Mirrors:
         """Whether an unended cell is shown live now. If only later, it stays due."""
         if not self._runs.online:
             return False
-        now = time.monotonic()
+        now = self._clock()
         live = sum(one.run is not None for one in self._mirrors.values())
         if now < mirror.not_before or live >= MOST_OPEN:
             mirror.not_before = max(mirror.not_before, now + 1.0)
@@ -238,7 +251,7 @@ class Mirrors:
             self._due[cell] = mirror
             if not self._settling:
                 pause = min(FIRST_PAUSE_SECONDS * 2 ** (self._in_a_row - 1), LONGEST_PAUSE_SECONDS)
-                self._pause_until = time.monotonic() + pause
+                self._pause_until = self._clock() + pause
 
     def note_failure(self, error: Exception) -> None:
         self.failures.append(f"{type(error).__name__}: {error}")

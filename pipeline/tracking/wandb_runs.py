@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from pipeline.errors import PipelineError
 from pipeline.events import Measured
 from pipeline.study import Cell, Study, show_config
+from pipeline.tracking.pace import CREATIONS_AT_ONCE, CREATIONS_PER_SECOND, TokenBucket
 from pipeline.tracking.sent import Sent
 
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
@@ -52,8 +53,9 @@ def choose_mode(mode: str) -> str:
 class WandbRuns:
     """The runs of one study at W&B: one a cell, and one for its fit."""
 
-    def __init__(self, study: Study, folder: str, *, online: bool):
+    def __init__(self, study: Study, folder: str, *, online: bool, creations: TokenBucket | None = None):
         self.study, self.online = study, online
+        self._creations = creations or TokenBucket(rate=CREATIONS_PER_SECOND, burst=CREATIONS_AT_ONCE)
         folder = os.path.abspath(folder)
         # wandb puts its files into a folder of this name whatever it is told: do not nest two of them.
         self._root = os.path.dirname(folder) if os.path.basename(folder) == "wandb" else folder
@@ -76,6 +78,10 @@ class WandbRuns:
 
     def cell_id(self, cell: str) -> str:
         return f"{self.study.name}-{cell}"
+
+    def wait_to_open(self) -> float:
+        """Seconds until W&B may be asked for another run. Files may be made at any rate."""
+        return self._creations.wait_seconds() if self.online else 0.0
 
     def open_cell(self, cell: Cell) -> tuple[Any, int]:
         """The run of a cell, and the number of the first row that W&B lacks of it."""
@@ -193,8 +199,11 @@ class WandbRuns:
             connection._proc._process.wait(5)  # Until then `recover` would take it for alive.
 
     def _open(self, *, id: str, name: str, job_type: str, tags: list[str], config: dict[str, Any]) -> Any:
+        """Sleeps where W&B may not be asked yet: `wait_to_open` says so beforehand."""
         wandb = self._load()
-        if not self.online:
+        if self.online:
+            self._creations.take()
+        else:
             self._remove_earlier(id)
         run = wandb.init(
             id=id,

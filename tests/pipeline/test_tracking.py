@@ -1,86 +1,22 @@
-"""Tracking: W&B shows what the store has, each point once and in order, and nothing it does can hurt a run."""
+"""Tracking: W&B shows what the store has, each point once and in order."""
 
 from __future__ import annotations
 
 import math
-import os
-import socket
-import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from offline_wandb import read_offline_points, read_offline_runs
 from rehearsal import make_study, run_study
+from tracked import CELLS, LONG, STUDY, ended, failed, measured, rows, run_id, wait_for
 
-from pipeline import Axis, PipelineError
-from pipeline.events import Ended, Failed, Failure, Measured
+from pipeline import Axis
 from pipeline.store import Writer
-from pipeline.tracking import make_tracker, mirrors, sync
-from pipeline.tracking.wandb_runs import choose_mode
-from trainers import Ending, Point
+from pipeline.tracking import make_tracker, sync
+from trainers import Ending
 
-ROOT = Path(__file__).parents[2]
-STUDY = make_study()
-CELLS = STUDY.cells
-LONG = 60.0
-"""Seconds that no close takes, as a limit that does not cut one short."""
-
-
-@pytest.fixture(autouse=True)
-def no_account(monkeypatch, tmp_path):
-    """As on a machine where nobody has logged in to W&B."""
-    for name in list(os.environ):
-        if name.startswith("WANDB_") and name not in ("WANDB_SERVICE", "WANDB_ERROR_REPORTING"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("NETRC", raising=False)
-
-
-@pytest.fixture
-def folder(tmp_path) -> str:
-    return str(tmp_path / "tracked")
-
-
-def measured(cell, step: int, budget: int = 1, **metrics: float) -> Measured:
-    point = Point(
-        **{"cell": 0, "step": step, "inference_steps": budget, "metrics": metrics or {"loss": 1 / (step + budget)}},
-        **{"examples": 32 * step, "flops": 1e6 * step, "seconds": step / 8},
-    )
-    return Measured(cell=cell.id, point=point)
-
-
-def ended(cell, ending: Ending = Ending.DONE) -> Ended:
-    return Ended(cell=cell.id, step=4, ending=ending)
-
-
-def failed(cell, message: str = "it broke") -> Failed:
-    return Failed(cell=cell.id, failure=Failure.BUG, message=message, traceback="Traceback ...")
-
-
-def rows(*events: Measured) -> list[dict]:
-    """What W&B should hold of points, each at a step of its own."""
-    return [
-        {
-            **event.point.metrics,
-            **{name: getattr(event.point, name) for name in ("step", "examples", "flops", "seconds")},
-        }
-        for event in events
-    ]
-
-
-def run_id(cell) -> str:
-    return f"{STUDY.name}-{cell.id}"
-
-
-def wait_for(condition, seconds: float = 20.0) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.01)
+pytestmark = pytest.mark.usefixtures("no_account")
 
 
 def test_offline_files_hold_the_points_once_and_in_order(folder):
@@ -253,229 +189,7 @@ def test_nothing_that_is_no_number_is_sent(folder):
     assert "loss" not in run.rows[0] and "error" not in run.rows[0] and run.rows[0]["accuracy"] == 0.5
 
 
-def test_neither_the_key_nor_the_machine_is_written_down(folder):
-    """Run elsewhere, as wandb reads the environment once a process."""
-    program = (
-        "import sys; from rehearsal import make_study; from pipeline.tracking import make_tracker\n"
-        f"study = make_study(); tracker = make_tracker('offline', study=study, folder={folder!r})\n"
-        "tracker.begin(study.cells[0], []); print(tracker.close(60).runs)"
-    )
-    secret = "f00d" * 10
-    changes = {"WANDB_API_KEY": secret, "USER": "somebody-here"}
-    done = python(program, "an-argument", **changes)
-    assert (done.stdout, done.stderr) == ("1\n", "")
-    (written,) = Path(folder).rglob("*.wandb")
-    content = written.read_bytes()
-    hidden = (secret, "somebody-here", "an-argument")
-    assert read_offline_runs(folder)[run_id(CELLS[0])].host == ""
-    assert run_id(CELLS[0]).encode() in content
-    assert not [word for word in hidden if word.encode() in content]
-    everything = b"".join(path.read_bytes() for path in Path(folder).rglob("*") if path.is_file())
-    assert secret.encode() not in everything
-
-
-def python(program: str, *arguments: str, **changes: str) -> subprocess.CompletedProcess:
-    environment = {k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"} | changes
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, env=environment, timeout=60
-    )
-
-
-def test_modes(monkeypatch, tmp_path):
-    home = tmp_path / "home"
-    home.mkdir()
-    assert choose_mode("auto") == "offline"
-    with pytest.raises(PipelineError, match="wandb login"):
-        choose_mode("online")
-    with pytest.raises(PipelineError, match="must be auto"):
-        choose_mode("sometimes")
-    (home / ".netrc").write_text("machine api.wandb.ai login user password 12345\n")
-    assert choose_mode("auto") == choose_mode("online") == "online"
-    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
-    assert choose_mode("auto") == "offline"
-    monkeypatch.setenv("WANDB_API_KEY", "12345")
-    assert choose_mode("auto") == "online"
-    assert choose_mode("offline") == "offline"
-    for wish, mode in (("offline", "offline"), ("disabled", "off")):
-        monkeypatch.setenv("WANDB_MODE", wish)
-        assert choose_mode("auto") == mode
-
-
-def test_off_imports_no_wandb(folder):
-    done = python(
-        "import sys; from rehearsal import make_study; from pipeline.tracking import make_tracker\n"
-        f"study = make_study(); tracker = make_tracker('off', study=study, folder={folder!r})\n"
-        "tracker.begin(study.cells[0], []); tracker.tell([]); tracker.summarise([], None)\n"
-        "print(tracker.close(1).runs, tracker.note, 'wandb' in sys.modules)"
-    )
-    assert done.stdout == "0  False\n", done.stderr
-    assert not os.path.exists(folder)
-
-
-def everything_told(tracker) -> None:
-    for cell in CELLS:
-        tracker.begin(cell, [])
-        tracker.tell([measured(cell, 1), measured(cell, 2), ended(cell)])
-
-
-@pytest.mark.parametrize("where", ["init", "log", "finish"])
-def test_a_wandb_that_raises_hurts_nobody(folder, monkeypatch, where):
-    import wandb
-
-    def fail(*_, **__):
-        raise OSError("the disk is on fire")
-
-    fine = SimpleNamespace(
-        id="any", dir="/nowhere/files", log=lambda *_, **__: None, summary={}, finish=lambda **_: None
-    )
-    monkeypatch.setattr(wandb, "init", fail if where == "init" else lambda **_: fine)
-    if where != "init":
-        setattr(fine, where, fail)
-    tracker = make_tracker("offline", study=STUDY, folder=folder)
-    everything_told(tracker)
-    tracker.summarise([{"law": "cf"}], None)
-    outcome = tracker.close(LONG)
-    assert (outcome.runs, outcome.runs_left) == (0, len(CELLS))
-    assert outcome.failures >= 2
-    assert "the disk is on fire" in outcome.message and "unsl sync rehearsal" in outcome.message
-
-
-def test_a_passing_failure_is_made_good(folder, monkeypatch):
-    import wandb
-
-    init, calls = wandb.init, []
-
-    def fail_twice(**settings):
-        calls.append(settings["id"])
-        if len(calls) <= 2:
-            raise TimeoutError("W&B is slow today")
-        return init(**settings)
-
-    monkeypatch.setattr(wandb, "init", fail_twice)
-    monkeypatch.setattr(mirrors, "FIRST_PAUSE_SECONDS", 0.1)
-    tracker = make_tracker("offline", study=STUDY, folder=folder)
-    everything_told(tracker)
-    outcome = tracker.close(LONG)
-    assert (outcome.runs, outcome.runs_left, outcome.failures, outcome.message) == (len(CELLS), 0, 2, "")
-    assert read_offline_points(folder)[run_id(CELLS[0])] == rows(measured(CELLS[0], 1), measured(CELLS[0], 2))
-
-
-def test_a_helper_that_dies_is_replaced(folder, monkeypatch):
-    """wandb does its work in a process of its own."""
-    monkeypatch.setattr(mirrors, "FIRST_PAUSE_SECONDS", 0.1)
-    tracker = make_tracker("offline", study=STUDY, folder=folder)
-    tracker.begin(CELLS[0], [measured(CELLS[0], 1), measured(CELLS[0], 2)])
-    tracker.tell([ended(CELLS[0])])
-    wait_for(lambda: tracker._mirrors.complete)
-    helper = sys.modules["wandb.sdk.wandb_setup"]._singleton._connection._proc._process
-    helper.kill()
-    helper.wait()
-    everything_told(tracker)
-    outcome = tracker.close(LONG)
-    assert (outcome.runs, outcome.runs_left) == (len(CELLS), 0) and outcome.failures > 0
-    assert len(read_offline_points(folder)) == len(CELLS)
-
-
-def test_a_wandb_that_hangs_neither_blocks_nor_delays(folder, monkeypatch):
-    import wandb
-
-    release = threading.Event()
-    monkeypatch.setattr(wandb, "init", lambda **_: release.wait(30))
-    tracker = make_tracker("offline", study=STUDY, folder=folder)
-    monkeypatch.setattr(tracker._runs, "leave", lambda: None)  # It would end the helper of the tests after this one.
-    began = time.monotonic()
-    everything_told(tracker)
-    for step in range(10, 2_010):
-        tracker.tell([measured(CELLS[0], step)])
-    assert time.monotonic() - began < 1.0
-    outcome = tracker.close(0.5)
-    assert time.monotonic() - began < 2.0
-    release.set()
-    assert outcome.runs_left == len(CELLS) and "in time" in outcome.message
-
-
-def test_a_server_that_never_answers_does_not_keep_the_process(folder):
-    """The real wandb, online, against a listener that accepts and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        program = (
-            "import time; from rehearsal import make_study; from pipeline.tracking import make_tracker\n"
-            "from pipeline.events import Ended; from trainers import Ending\n"
-            f"study = make_study(); tracker = make_tracker('online', study=study, folder={folder!r})\n"
-            "cell = study.cells[0]; tracker.begin(cell, [])\n"
-            "tracker.tell([Ended(cell=cell.id, step=1, ending=Ending.DONE)]); time.sleep(2)\n"
-            "began = time.monotonic(); outcome = tracker.close(1.0)\n"
-            "print(outcome.runs_left, time.monotonic() - began < 2, flush=True); print(time.time(), flush=True)"
-        )
-        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        done = python(program, WANDB_API_KEY="f00d" * 10, WANDB_BASE_URL=address)
-        ended_after = time.time() - float(done.stdout.split()[-1])
-    assert done.stdout.startswith("1 True\n"), done.stderr
-    assert ended_after < 3.0
-
-
-class FakeRun:
-    """A run at a server that remembers."""
-
-    server: dict[str, list[tuple[int, dict]]] = {}
-    live: set[str] = set()
-
-    def __init__(self, **settings):
-        self.id, self.summary = settings["id"], {}
-        self.resumed = self.id in self.server
-        self.rows = self.server.setdefault(self.id, [])
-        self.starting_step = self.rows[-1][0] + 1 if self.rows else 0
-        self.live.add(self.id)
-
-    def log(self, row, *, step):
-        if not self.rows or step > self.rows[-1][0]:
-            assert step >= self.starting_step
-            self.rows.append((step, {}))
-        assert step == self.rows[-1][0], "steps only grow"
-        self.rows[-1][1].update(row)
-
-    def finish(self, exit_code=0):
-        self.live.discard(self.id)
-
-
-@pytest.fixture
-def server(monkeypatch):
-    import wandb
-
-    monkeypatch.setenv("WANDB_API_KEY", "12345")
-    monkeypatch.setattr(FakeRun, "server", {})
-    monkeypatch.setattr(FakeRun, "live", set())
-    monkeypatch.setattr(wandb, "init", lambda **settings: FakeRun(**settings))
-    return FakeRun
-
-
-def test_online_a_resumed_run_gets_what_it_lacks(folder, server):
-    cell, points = CELLS[0], [measured(CELLS[0], step) for step in (1, 2, 4, 8)]
-    for known, new in ((0, 2), (2, 3), (3, 4)):
-        tracker = make_tracker("online", study=STUDY, folder=folder)
-        tracker.begin(cell, points[:known])
-        tracker.tell(points[known:new])
-        assert tracker.close(LONG).points == new - known
-    assert [row for _, row in server.server[run_id(cell)]] == rows(*points)
-
-
-def test_online_cells_are_live_once_they_last_and_not_too_many(folder, server, monkeypatch):
-    monkeypatch.setattr(mirrors, "OPEN_AFTER_SECONDS", 1.0)
-    monkeypatch.setattr(mirrors, "MOST_OPEN", 3)
-    tracker = make_tracker("online", study=STUDY, folder=folder)
-    tracker.begin(CELLS[0], [])
-    tracker.tell([measured(CELLS[0], 1), ended(CELLS[0])])
-    for cell in CELLS[1:]:
-        tracker.begin(cell, [])
-        tracker.tell([measured(cell, 1)])
-    wait_for(lambda: len(server.live) == 3)
-    assert next(iter(server.server)) == run_id(CELLS[0]) and run_id(CELLS[0]) not in server.live
-    tracker.tell([measured(CELLS[1], 2)])
-    wait_for(lambda: [step for step, _ in server.server[run_id(CELLS[1])]] == [1, 2])
-    assert len(server.live) == 3
-    assert tracker.close(LONG).runs == len(CELLS)
-    assert not server.live
-    assert all([step for step, _ in server.server[run_id(cell)]][:1] == [1] for cell in CELLS)
+ROW = ((1_234_567, 7_654_321, 0.00123456, 0.0123456, 0.00654321, 12345),)
 
 
 def test_a_long_name_is_cut(folder):
@@ -483,6 +197,3 @@ def test_a_long_name_is_cut(folder):
     tracker = make_tracker("offline", study=study, folder=folder)
     tracker.begin(study.cells[0], [])
     assert tracker.close(LONG).failures == 0
-
-
-ROW = ((1_234_567, 7_654_321, 0.00123456, 0.0123456, 0.00654321, 12345),)

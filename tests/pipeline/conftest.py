@@ -1,0 +1,35 @@
+"""Fixtures for tests of tracking."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from tracked import FakeRun
+
+
+@pytest.fixture
+def no_account(monkeypatch, tmp_path):
+    """As on a machine where nobody has logged in to W&B."""
+    for name in list(os.environ):
+        if name.startswith("WANDB_") and name not in ("WANDB_SERVICE", "WANDB_ERROR_REPORTING"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("NETRC", raising=False)
+
+
+@pytest.fixture
+def folder(tmp_path) -> str:
+    return str(tmp_path / "tracked")
+
+
+@pytest.fixture
+def made_up_server(monkeypatch):
+    import wandb
+
+    monkeypatch.setenv("WANDB_API_KEY", "12345")
+    monkeypatch.setattr(FakeRun, "server", {})
+    monkeypatch.setattr(FakeRun, "live", set())
+    monkeypatch.setattr(wandb, "init", lambda **settings: FakeRun(**settings))
+    yield FakeRun
+    wandb.teardown()  # What it read from the environment must not stay for the tests after this one.
