@@ -29,11 +29,10 @@ import numpy as np
 import torch
 
 from trainers.addition import ADDITION, AdditionConfig
-from trainers.answering import Cohort
-from trainers.language import LANGUAGE, LanguageConfig, _Run
+from trainers.answering import Transformers
+from trainers.language import LANGUAGE, LanguageConfig, LanguageModel
 from trainers.language_models import build_model
-from trainers.parity import PARITY, ParityConfig
-from trainers.parity import _Cohort as ParityCohort
+from trainers.parity import PARITY, ParityConfig, Perceptrons
 
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 """Dense bfloat16 products a second, by the maker's data sheets."""
@@ -74,7 +73,7 @@ def language(device: str, clock: Clock) -> None:
     )  # fmt: skip
     config, calls = (large, 8) if clock.cuda else (small, 8)
     counts = LANGUAGE.count(config)
-    run = _Run(0, config, counts.flops_per_step, device)
+    run = LanguageModel(LANGUAGE, [config], [0], device)
 
     def ours() -> None:
         run.update()
@@ -98,7 +97,7 @@ def language(device: str, clock: Clock) -> None:
     print(f"language_speed: {rival / seconds['ours']:.2f} (goal {LANGUAGE_GOAL})")
 
 
-def _plain_loop(config: LanguageConfig, run: _Run, device: str) -> Callable[[], None]:
+def _plain_loop(config: LanguageConfig, run: LanguageModel, device: str) -> Callable[[], None]:
     """The loop of a tutorial: random windows, the model's own loss, AdamW as torch makes it, clipping, a schedule."""
     model = build_model(config).to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -121,7 +120,7 @@ def _plain_loop(config: LanguageConfig, run: _Run, device: str) -> Callable[[], 
     return step
 
 
-def _transformers_trainer(config: LanguageConfig, run: _Run, clock: Clock, calls: int) -> float | None:
+def _transformers_trainer(config: LanguageConfig, run: LanguageModel, clock: Clock, calls: int) -> float | None:
     """Seconds a step of transformers' Trainer on the same windows, or None where it cannot run."""
     import transformers
 
@@ -169,13 +168,13 @@ def cohort(device: str, clock: Clock) -> None:
     for width in (16, 64, 256, 1024):
         config = ParityConfig(bits=64, width=width, batch_size=32, dataset_size=4_096, steps=100_000)
         plain = clock.per_call(_plain_perceptron(config, device), 50)
-        alone, *together = _per_model(ParityCohort, PARITY, config, (1, *sizes), device, clock)
+        alone, *together = _per_model(Perceptrons, PARITY, config, (1, *sizes), device, clock)
         _print_row(f"perceptron, width {width}", plain, alone, together)
         if width == 64:
             reached = max(alone / each for each in together)
     for width in (16, 64, 256):
         config = AdditionConfig(width=width, heads=4, batch_size=64, dataset_size=4_096, steps=4_096)
-        alone, *together = _per_model(Cohort, ADDITION, config, (1, *sizes), device, clock)
+        alone, *together = _per_model(Transformers, ADDITION, config, (1, *sizes), device, clock)
         _print_row(f"transformer, width {width}", None, alone, together)
     print(f"train_speed: {reached:.1f} (goal {COHORT_GOAL:g}; perceptrons of width 64, batch 32, against one by one)")
 

@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from trainers.vision import VISION, VisionConfig, _Run
+from trainers.vision import VISION, VisionConfig, VisionModel
 from trainers.vision_models import initial_weights, logits
 
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
@@ -69,7 +69,7 @@ class Clock:
 class StoredPictures(torch.utils.data.Dataset):
     """Pictures as a data set of files holds them, turned into tensors one by one."""
 
-    def __init__(self, run: _Run, count: int, *, decoded: bool):
+    def __init__(self, run: VisionModel, count: int, *, decoded: bool):
         pictures, labels = run.pictures._training.take(np.arange(count))
         self.labels = labels.cpu()
         self.stored = list(pictures.cpu().numpy()) if decoded else [_png(picture) for picture in pictures.cpu().numpy()]
@@ -89,7 +89,7 @@ def _png(picture: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def usual_loop(config: VisionConfig, run: _Run, device: str, *, decoded: bool) -> Callable[[], None]:
+def usual_loop(config: VisionConfig, run: VisionModel, device: str, *, decoded: bool) -> Callable[[], None]:
     from transformers import ViTConfig, ViTForImageClassification
 
     model = ViTForImageClassification(
@@ -132,7 +132,7 @@ def _endless(loader) -> Iterator:
 
 def speed(config: VisionConfig, device: str, clock: Clock) -> None:
     counts = VISION.count(config)
-    run = _Run(0, config, counts.flops_per_step, device)
+    run = VisionModel(VISION, [config], [0], device)
 
     def ours() -> None:
         run.update()

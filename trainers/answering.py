@@ -20,15 +20,13 @@ half precision to pay, and memorising is sensitive to it. FLOPs are counted as `
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 
-from trainers.contract import Checkpoint, Context, Counts, End, Ending, Point, TrainerError
+from trainers.cohort import Cohort, train_cohorts
+from trainers.contract import Context, Counts, End, Point, TrainerError
 from trainers.data.order import EpochOrder
 from trainers.optimisation import StackedAdamW, schedule_rules
 from trainers.schedule import log_spaced_steps
@@ -159,37 +157,20 @@ class AnsweringTrainer:
         return (self.shape(config), self.format(config), config.steps, config.batch_size, config.test_size, drawn)
 
     def train(self, configs: Sequence, context: Context) -> Iterator[Point | End]:
-        checkpoints = [context.load(cell) for cell in range(len(configs))]
-        starts = [checkpoint.step if checkpoint else 0 for checkpoint in checkpoints]
-        one_by_one = context.device == "cpu" and configs[0].width > WIDEST_COHORT_ON_CPU
-
-        def together(cell: int) -> tuple:
-            return (starts[cell], cell if one_by_one else 0)
-
-        for _, cells in groupby(sorted(range(len(configs)), key=together), key=together):
-            if context.should_stop():
-                return
-            cohort = Cohort(self, configs, list(cells), context.device)
-            cohort.restore(checkpoints)
-            yield from cohort.run(context)
+        together = context.device != "cpu" or configs[0].width <= WIDEST_COHORT_ON_CPU
+        return train_cohorts(Transformers, self, configs, context, together=together)
 
 
-class Cohort:
-    """Models of one shape at one step, trained together. `cells` are their indices among the configurations."""
+class Transformers(Cohort):
+    """Models of one shape and their questions."""
 
-    def __init__(self, trainer: AnsweringTrainer, configs: Sequence, cells: list[int], device: str):
+    block = BLOCK
+
+    def __init__(self, trainer: AnsweringTrainer, configs: Sequence, cells: Sequence[int], device: str):
         import torch
 
-        self.cells, self.configs = cells, [configs[cell] for cell in cells]
-        self.one = self.configs[0]
-        """What all cells share is read from the first."""
+        super().__init__(trainer, configs, cells, device)
         self.shape, self.format = trainer.shape(self.one), trainer.format(self.one)
-        self.flops_per_step = trainer.count(self.one).flops_per_step
-        self.evaluations = set(trainer.evaluation_steps(self.one))
-        self.device = torch.device(device)
-        self.step, self.seconds = 0, [0.0] * len(cells)
-        self.alive = [True] * len(cells)
-
         rows = [initial_weights(self.shape, seed=c.seed, scale=c.init_scale) for c in self.configs]
         self.weights = torch.from_numpy(np.stack(rows)).to(self.device)
         self.named = views(self.shape, self.weights)
@@ -198,7 +179,7 @@ class Cohort:
         reached = [min(c.dataset_size, c.steps * c.batch_size) for c in self.configs]
         self.training = [trainer.questions(c, count=n, test=False) for c, n in zip(self.configs, reached, strict=True)]
         self.orders = [EpochOrder(seed=c.seed, size=n) for c, n in zip(self.configs, reached, strict=True)]
-        self.block = -1
+        self.gathered = -1
         self.test = self._tokens([trainer.questions(c, count=c.test_size, test=True) for c in self.configs])
         self.seen = [questions[: self.one.test_size] for questions in self.training]
 
@@ -207,78 +188,21 @@ class Cohort:
 
         return torch.from_numpy(np.stack(questions).astype(np.int64)).to(self.device)
 
-    def restore(self, checkpoints: Sequence[Checkpoint | None]) -> None:
-        import torch
-
-        for row, cell in enumerate(self.cells):
-            if (checkpoint := checkpoints[cell]) is None:
-                continue
-            self.step, self.seconds[row] = checkpoint.step, checkpoint.seconds
-            for name in STATE:
-                with torch.no_grad():
-                    getattr(self.optimiser, name)[row] = torch.from_numpy(checkpoint.arrays[name]).to(self.device)
-
-    def save(self, context: Context) -> None:
-        for row, cell in enumerate(self.cells):
-            if self.alive[row]:
-                arrays = {name: getattr(self.optimiser, name)[row].detach().cpu().numpy().copy() for name in STATE}
-                context.save(cell, Checkpoint(step=self.step, seconds=self.seconds[row], arrays=arrays))
-
-    def run(self, context: Context) -> Iterator[Point | End]:
-        began = time.perf_counter()
-        while self.step < self.one.steps and any(self.alive):
-            self.update()
-            self.step += 1
-            evaluating = self.step in self.evaluations
-            if not evaluating and self.step % BLOCK:
-                continue
-            measured = self.measure() if evaluating else None
-            share = (time.perf_counter() - began) / sum(self.alive)
-            self.seconds = [s + share * alive for s, alive in zip(self.seconds, self.alive, strict=True)]
-            if measured:
-                yield from self.points(measured)
-            stopping = self.step < self.one.steps and context.should_stop()
-            if stopping or context.checkpoint_due():
-                self.save(context)
-            if stopping:
-                return
-            began = time.perf_counter()
-        for row, cell in enumerate(self.cells):
-            if self.alive[row]:
-                yield End(cell=cell, step=self.step)
-
-    def points(self, measured: dict[int, dict[str, list[float]]]) -> Iterator[Point | End]:
-        """The points of a measurement: inference steps to metric to a value a model."""
-        for row, cell in enumerate(self.cells):
-            if not self.alive[row]:
-                continue
-            if not all(math.isfinite(values[row]) for values in measured[1].values()):
-                self.alive[row] = False
-                yield End(cell=cell, step=self.step, ending=Ending.DIVERGED)
-                continue
-            for inference_steps, metrics in measured.items():
-                yield Point(
-                    cell=cell,
-                    step=self.step,
-                    metrics={name: values[row] for name, values in metrics.items()},
-                    examples=self.step * self.one.batch_size,
-                    flops=self.step * self.flops_per_step,
-                    seconds=self.seconds[row],
-                    inference_steps=inference_steps,
-                )
+    def state(self, row: int) -> dict:
+        return {name: getattr(self.optimiser, name)[row] for name in STATE}
 
     def batch(self):
         """This step's questions and answers, (models, batch, tokens)."""
         import torch
 
         block, offset = divmod(self.step, BLOCK)
-        if block != self.block:
+        if block != self.gathered:
             size = self.one.batch_size
             drawn = [
                 questions[order.take(block * BLOCK * size, BLOCK * size)].reshape(BLOCK, size, -1)
                 for questions, order in zip(self.training, self.orders, strict=True)
             ]
-            self.block = block
+            self.gathered = block
             self.batches = torch.from_numpy(np.stack(drawn, axis=1)).to(self.device)
         return self.batches[offset].long()
 
@@ -292,7 +216,6 @@ class Cohort:
         return nats, scores.detach().argmax(-1) == answers
 
     def update(self) -> None:
-        """One optimiser step of every model."""
         import torch
 
         nats, _ = self.losses(self.batch())
@@ -302,7 +225,6 @@ class Cohort:
         self.optimiser.update(self.step)
 
     def measure(self) -> dict[int, dict[str, list[float]]]:
-        """Inference steps to metric to a value a model. Training state is not touched."""
         import torch
 
         with torch.no_grad():

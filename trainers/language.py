@@ -21,21 +21,19 @@ speed of the same models one by one, from width 16 to width 128: attention has n
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from trainers.contract import Checkpoint, Context, Counts, End, Ending, Point, TrainerError, check_config
+from trainers.cohort import train_cohorts
+from trainers.contract import Context, Counts, End, Point, check_config
 from trainers.data.order import EpochOrder
 from trainers.data.text import BYTES, Pack, pack
 from trainers.language_models import ARCHITECTURES, build_model, forward_products, parameters, width_for
-from trainers.optimisation import fused_adamw, learning_rate_factor, schedule_rules
+from trainers.one_model import Data, OneModel
+from trainers.optimisation import schedule_rules
 from trainers.schedule import log_spaced_steps
-
-COMPILE_FROM_FLOPS = 1e16
-"""Compiling takes about a minute: it pays for runs of several minutes on a GPU. On a CPU it is never done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,111 +177,25 @@ class Language:
         return (*of_shape, config.vocabulary, config.context_length, config.batch_size, config.accumulation)
 
     def train(self, configs: Sequence[LanguageConfig], context: Context) -> Iterator[Point | End]:
-        refused = []
-        for cell, config in enumerate(configs):
-            if context.should_stop():
-                return
-            try:
-                run = _Run(cell, config, self.count(config).flops_per_step, context.device)
-                run.restore(context.load(cell))
-            except TrainerError as error:
-                refused.append(str(error))
-                continue
-            yield from run.run(context, set(self.evaluation_steps(config)))
-            del run  # before the next model asks for memory
-        # A cell that cannot be trained is named when the others are done: they must not suffer from it.
-        if refused:
-            raise TrainerError("; ".join(dict.fromkeys(refused)))
+        return train_cohorts(LanguageModel, self, configs, context, together=False)
 
 
-class _Run:
-    """One model and its optimiser on one device."""
+class LanguageModel(OneModel):
+    """One model and its text on one device."""
 
-    def __init__(self, cell: int, config: LanguageConfig, flops_per_step: float, device: str):
-        import torch
+    def prepare(self) -> tuple[dict, Data]:
+        self.text = open_text(self.one)
+        self.windows = Windows(self.text, self.one)
+        self.model = build_model(self.one).to(self.device)
+        self.forward = self.compiled(self.model)
+        self.tasks = _load_tasks(self.one, self.text)
+        return dict(self.model.named_parameters()), Data(kind="text", name=self.one.text, digest=self.text.digest)
 
-        self.cell, self.config, self.flops_per_step = cell, config, flops_per_step
-        self.text = open_text(config)
-        self.windows = Windows(self.text, config)
-        self.device = torch.device(device)
-        self.model = build_model(config).to(self.device)
-        self.optimiser = fused_adamw(self.model.parameters(), config)
-        self.forward = self.model
-        if self.device.type == "cuda" and flops_per_step * config.steps > COMPILE_FROM_FLOPS:
-            self.forward = torch.compile(self.model)
-        self.step, self.seconds = 0, 0.0
-        self.tasks = _load_tasks(config, self.text)
+    def batch(self) -> list[np.ndarray]:
+        return np.array_split(self.windows.batch(self.step), self.one.accumulation)
 
-    def restore(self, checkpoint: Checkpoint | None) -> None:
-        import torch
-
-        if checkpoint is None:
-            return
-        arrays = checkpoint.arrays
-        if bytes(arrays["text_digest"]).hex() != self.text.digest:
-            raise TrainerError(
-                f"text '{self.config.text}' is not the text that this cell began with: its SHA-256 is now "
-                f"{self.text.digest[:12]}...; restore the old text, or start the cell anew"
-            )
-        self.step, self.seconds = checkpoint.step, checkpoint.seconds
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(torch.from_numpy(arrays[f"weight/{name}"]))
-                self.optimiser.state[parameter] = {
-                    "step": torch.tensor(float(self.step), device=self.device),
-                    "exp_avg": torch.from_numpy(arrays[f"first_moment/{name}"]).to(self.device, copy=True),
-                    "exp_avg_sq": torch.from_numpy(arrays[f"second_moment/{name}"]).to(self.device, copy=True),
-                }
-
-    def save(self, context: Context) -> None:
-        arrays = {"text_digest": np.frombuffer(bytes.fromhex(self.text.digest), np.uint8)}
-        for name, parameter in self.model.named_parameters():
-            state = self.optimiser.state[parameter]
-            parts = {"weight": parameter, "first_moment": state["exp_avg"], "second_moment": state["exp_avg_sq"]}
-            arrays |= {f"{part}/{name}": tensor.detach().cpu().numpy().copy() for part, tensor in parts.items()}
-        context.save(self.cell, Checkpoint(step=self.step, seconds=self.seconds, arrays=arrays))
-
-    def run(self, context: Context, evaluations: set[int]) -> Iterator[Point | End]:
-        began = time.perf_counter()
-        while self.step < self.config.steps:
-            self.update()
-            self.step += 1
-            metrics = self.measure() if self.step in evaluations else None
-            now = time.perf_counter()
-            self.seconds, began = self.seconds + now - began, now
-            if metrics and not all(math.isfinite(value) for value in metrics.values()):
-                yield End(cell=self.cell, step=self.step, ending=Ending.DIVERGED)
-                return
-            if metrics:
-                yield Point(
-                    cell=self.cell,
-                    step=self.step,
-                    metrics=metrics,
-                    examples=self.step * self.config.batch_size,
-                    flops=self.step * self.flops_per_step,
-                    seconds=self.seconds,
-                )
-            stopping = self.step < self.config.steps and context.should_stop()
-            if stopping or context.checkpoint_due():
-                self.save(context)
-            if stopping:
-                return
-            began = time.perf_counter()
-        yield End(cell=self.cell, step=self.step)
-
-    def update(self) -> None:
-        """One optimiser step."""
-        import torch
-
-        config = self.config
-        for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(config, self.step)
-        for tokens in np.array_split(self.windows.batch(self.step), config.accumulation):
-            (self.nats(tokens).mean() / config.accumulation).backward()
-        if config.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.gradient_clip)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+    def loss(self, part: np.ndarray):
+        return self.nats(part).mean()
 
     def nats(self, tokens: np.ndarray):
         """Loss of every token but the first of each window, one after another."""
@@ -296,9 +208,7 @@ class _Run:
 
     def logits(self, tokens):
         """Logits (sequences, positions, vocabulary) for tokens (sequences, positions)."""
-        import torch
-
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with self.low_precision():
             return self.forward(tokens, use_cache=False).logits
 
     def _on_device(self, tokens: np.ndarray):
@@ -309,8 +219,7 @@ class _Run:
             return held.pin_memory().to(self.device, non_blocking=True)
         return held
 
-    def measure(self) -> dict[str, float]:
-        """Every metric of the model as it is. Training state is not touched."""
+    def metrics(self) -> dict[str, float]:
         import torch
 
         self.model.eval()

@@ -78,7 +78,10 @@ class StackedAdamW:
 
 
 def fused_adamw(parameters, config):
-    """torch's AdamW with all its arithmetic in one kernel; norms, biases and other vectors do not decay."""
+    """torch's AdamW with all its arithmetic in one kernel; norms, biases and other vectors do not decay.
+
+    Its moments are there from the start, so that a checkpoint has them to be written to.
+    """
     import torch
 
     parameters = [parameter for parameter in parameters if parameter.requires_grad]
@@ -86,4 +89,11 @@ def fused_adamw(parameters, config):
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, eps=EPSILON, fused=True)
+    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, eps=EPSILON, fused=True)
+    for parameter in parameters:
+        optimiser.state[parameter] = {
+            "step": torch.zeros((), device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+    return optimiser

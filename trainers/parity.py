@@ -15,14 +15,14 @@ weight and 2 for the gradient of every layer's input but the first's.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import pairwise
 
 import numpy as np
 
-from trainers.contract import Checkpoint, Context, Counts, End, Ending, Point, check_config
+from trainers.cohort import Cohort, train_cohorts
+from trainers.contract import Context, Counts, End, Point, check_config
 from trainers.data.order import EpochOrder
 from trainers.schedule import log_spaced_steps
 
@@ -117,28 +117,18 @@ class Parity:
         return (*_sizes(config), config.parity_bits, config.steps, config.batch_size, config.test_size)
 
     def train(self, configs: Sequence[ParityConfig], context: Context) -> Iterator[Point | End]:
-        checkpoints = [context.load(cell) for cell in range(len(configs))]
-        starts = [checkpoint.step if checkpoint else 0 for checkpoint in checkpoints]
-        for _, cells in groupby(sorted(range(len(configs)), key=starts.__getitem__), key=starts.__getitem__):
-            cohort = _Cohort(self, configs, list(cells), context.device)
-            cohort.restore(checkpoints)
-            yield from cohort.run(context)
+        return train_cohorts(Perceptrons, self, configs, context, together=True)
 
 
-class _Cohort:
-    """Models of one shape at one step, trained together. `cells` are their indices among the configurations."""
+class Perceptrons(Cohort):
+    """Models of one shape and their examples."""
 
-    def __init__(self, trainer: Parity, configs: Sequence[ParityConfig], cells: list[int], device: str):
+    block = BLOCK
+
+    def __init__(self, trainer: Parity, configs: Sequence[ParityConfig], cells: Sequence[int], device: str):
         import torch
 
-        self.cells, self.configs = cells, [configs[cell] for cell in cells]
-        self.shape = self.configs[0]
-        self.flops_per_step = trainer.count(self.shape).flops_per_step
-        self.evaluations = set(trainer.evaluation_steps(self.shape))
-        self.device = torch.device(device)
-        self.step, self.seconds = 0, [0.0] * len(cells)
-        self.alive = [True] * len(cells)
-
+        super().__init__(trainer, configs, cells, device)
         initial = torch.from_numpy(np.stack([_initial_weights(config) for config in self.configs]))
         self.weights = initial.to(self.device)
         self.first_moment, self.second_moment = torch.zeros_like(self.weights), torch.zeros_like(self.weights)
@@ -148,8 +138,8 @@ class _Cohort:
         self.noise = self._column([config.label_noise for config in self.configs])[:, 0]
 
         self.streams = [_Examples(config) for config in self.configs]
-        self.block = -1
-        bits, labels = _Examples.test_set(self.shape)
+        self.gathered = -1
+        bits, labels = _Examples.test_set(self.one)
         self.test_inputs = self._signs(torch.from_numpy(bits).to(self.device))
         self.test_labels = torch.from_numpy(labels).to(self.device).float()
 
@@ -166,72 +156,15 @@ class _Cohort:
     def _layers(self):
         """Views of the flat weights: a weight and a bias a layer, in turn."""
         layers, start, models = [], 0, len(self.cells)
-        for fan_in, fan_out in pairwise(_sizes(self.shape)):
+        for fan_in, fan_out in pairwise(_sizes(self.one)):
             for rows in (fan_in, 1):
                 stop = start + rows * fan_out
                 layers.append(self.weights[:, start:stop].view(models, rows, fan_out).requires_grad_())
                 start = stop
         return layers
 
-    def restore(self, checkpoints: Sequence[Checkpoint | None]) -> None:
-        import torch
-
-        for row, cell in enumerate(self.cells):
-            if (checkpoint := checkpoints[cell]) is None:
-                continue
-            self.step, self.seconds[row] = checkpoint.step, checkpoint.seconds
-            for name in ("weights", "first_moment", "second_moment"):
-                with torch.no_grad():
-                    getattr(self, name)[row] = torch.from_numpy(checkpoint.arrays[name]).to(self.device)
-
-    def save(self, context: Context) -> None:
-        for row, cell in enumerate(self.cells):
-            if self.alive[row]:
-                arrays = {
-                    name: getattr(self, name)[row].detach().cpu().numpy()
-                    for name in ("weights", "first_moment", "second_moment")
-                }
-                context.save(cell, Checkpoint(step=self.step, seconds=self.seconds[row], arrays=arrays))
-
-    def run(self, context: Context) -> Iterator[Point | End]:
-        began = time.perf_counter()
-        while self.step < self.shape.steps and any(self.alive):
-            self.update()
-            self.step += 1
-            evaluating = self.step in self.evaluations
-            if not evaluating and self.step % BLOCK:
-                continue
-            measured = self.measure() if evaluating else None
-            share = (time.perf_counter() - began) / sum(self.alive)
-            self.seconds = [s + share * alive for s, alive in zip(self.seconds, self.alive, strict=True)]
-            if measured:
-                yield from self.points(*measured)
-            stopping = self.step < self.shape.steps and context.should_stop()
-            if stopping or context.checkpoint_due():
-                self.save(context)
-            if stopping:
-                return
-            began = time.perf_counter()
-        for row, cell in enumerate(self.cells):
-            if self.alive[row]:
-                yield End(cell=cell, step=self.step)
-
-    def points(self, losses: list[float], errors: list[float]) -> Iterator[Point | End]:
-        for row, cell in enumerate(self.cells):
-            if not self.alive[row]:
-                continue
-            if not math.isfinite(losses[row]):
-                self.alive[row] = False
-                yield End(cell=cell, step=self.step, ending=Ending.DIVERGED)
-                continue
-            yield Point(
-                cell=cell,
-                step=self.step,
-                metrics={"loss": losses[row], "error": errors[row]},
-                examples=self.step * self.shape.batch_size,
-                flops=self.step * self.flops_per_step,
-                seconds=self.seconds[row],
-            )
+    def state(self, row: int) -> dict:
+        return {name: getattr(self, name)[row] for name in ("weights", "first_moment", "second_moment")}
 
     def forward(self, inputs):
         """Logits of shape (models, examples) for inputs of shape (models, examples, bits)."""
@@ -247,12 +180,12 @@ class _Cohort:
         import torch
 
         block, offset = divmod(self.step, BLOCK)
-        if block != self.block:
+        if block != self.gathered:
             parts = [stream.batches(block * BLOCK, BLOCK) for stream in self.streams]
             bits, labels = (
                 torch.from_numpy(np.stack(part, axis=1)).to(self.device) for part in zip(*parts, strict=True)
             )
-            self.block, self.block_bits, self.block_labels = block, bits, labels.float()
+            self.gathered, self.block_bits, self.block_labels = block, bits, labels.float()
         return self.block_bits[offset], self.block_labels[offset]
 
     def update(self) -> None:
@@ -274,8 +207,7 @@ class _Cohort:
             update = self.first_moment.div(scale).mul_(self.learning_rate / (1 - 0.9**count))
             self.weights.mul_(self.shrinkage).sub_(update)
 
-    def measure(self) -> tuple[list[float], list[float]]:
-        """Loss in nats and error rate on the test examples, a value a model. Training state is not touched."""
+    def measure(self) -> dict[int, dict[str, list[float]]]:
         import torch
         from torch.nn.functional import softplus
 
@@ -286,8 +218,8 @@ class _Cohort:
             missed = (margins <= 0).float().mean(1)
             errors = (1 - self.noise) * missed + self.noise * (1 - missed)
         # A test set of T examples cannot show an error below about 1/(2T).
-        errors = errors.clamp_min(0.5 / self.shape.test_size)
-        return losses.clamp_min(TINY_LOSS).tolist(), errors.tolist()
+        errors = errors.clamp_min(0.5 / self.one.test_size)
+        return {1: {"loss": losses.clamp_min(TINY_LOSS).tolist(), "error": errors.tolist()}}
 
 
 class _Examples:

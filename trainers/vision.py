@@ -20,18 +20,20 @@ rows, which fill a core by themselves. Only batches of 16 at width 16 gain, 1.7 
 
 from __future__ import annotations
 
+import hashlib
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
-from trainers.contract import Checkpoint, Context, Counts, End, Ending, Point, check_config
+from trainers.cohort import train_cohorts
+from trainers.contract import Context, Counts, End, Point, check_config
 from trainers.data.order import EpochOrder
 from trainers.data.pictures import PictureSet
 from trainers.few_shot import few_shot_error
-from trainers.optimisation import fused_adamw, learning_rate_factor, schedule_rules
+from trainers.one_model import Data, OneModel
+from trainers.optimisation import schedule_rules
 from trainers.schedule import log_spaced_steps
 from trainers.vision_models import (
     ARCHITECTURES,
@@ -49,8 +51,6 @@ DRAWS = 3
 """Sets of shots that a few-shot error is the mean of, as in big_vision."""
 MEASURED_AT_ONCE = {"cpu": 64, "cuda": 1_024}
 """Pictures that go through the model at once in a measurement."""
-COMPILE_FROM_FLOPS = 1e16
-"""Compiling takes about a minute: it pays for runs of several minutes on a GPU. On a CPU it is never done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,112 +174,39 @@ class Vision:
         return tuple(getattr(config, field.name) for field in fields(config) if field.name not in own)
 
     def train(self, configs: Sequence[VisionConfig], context: Context) -> Iterator[Point | End]:
-        for cell, config in enumerate(configs):
-            if context.should_stop():
-                return
-            run = _Run(cell, config, self.count(config).flops_per_step, context.device)
-            run.restore(context.load(cell))
-            yield from run.run(context, set(self.evaluation_steps(config)))
+        return train_cohorts(VisionModel, self, configs, context, together=False)
 
 
-class _Run:
-    """One model and its optimiser on one device."""
+class VisionModel(OneModel):
+    """One model and its pictures on one device."""
 
-    def __init__(self, cell: int, config: VisionConfig, flops_per_step: float, device: str):
+    def prepare(self) -> tuple[dict, Data]:
         import torch
 
-        self.cell, self.config, self.flops_per_step = cell, config, flops_per_step
-        self.device = torch.device(device)
-        self.pictures = _OpenSet(config, self.device)
-        self.weights = {
-            name: torch.from_numpy(weight).to(self.device).requires_grad_()
-            for name, weight in initial_weights(config).items()
-        }
-        self.optimiser = fused_adamw(self.weights.values(), config)
-        self.logits, self.features = logits, features
-        if self.device.type == "cuda" and flops_per_step * config.steps > COMPILE_FROM_FLOPS:
-            self.logits = torch.compile(logits)
-        self.step, self.seconds = 0, 0.0
+        self.pictures = _OpenSet(self.one, self.device)
+        self.logits = self.compiled(logits)
+        weights = {name: torch.from_numpy(weight).to(self.device) for name, weight in initial_weights(self.one).items()}
+        data = Data(kind="pictures", name=self.one.pictures, digest=self.pictures.digest)
+        return {name: weight.requires_grad_() for name, weight in weights.items()}, data
 
-    def restore(self, checkpoint: Checkpoint | None) -> None:
-        import torch
+    def batch(self) -> Iterator[tuple]:
+        pictures, labels = self.pictures.batch(self.step)
+        part = self.one.batch_size // self.one.accumulation
+        return zip(pictures.split(part), labels.split(part), strict=True)
 
-        if checkpoint is None:
-            return
-        self.step, self.seconds = checkpoint.step, checkpoint.seconds
-        arrays = checkpoint.arrays
-        with torch.no_grad():
-            for name, weight in self.weights.items():
-                weight.copy_(torch.from_numpy(arrays[f"weight/{name}"]))
-                self.optimiser.state[weight] = {
-                    "step": torch.tensor(float(self.step), device=self.device),
-                    "exp_avg": torch.from_numpy(arrays[f"first_moment/{name}"]).to(self.device, copy=True),
-                    "exp_avg_sq": torch.from_numpy(arrays[f"second_moment/{name}"]).to(self.device, copy=True),
-                }
-
-    def save(self, context: Context) -> None:
-        arrays = {}
-        for name, weight in self.weights.items():
-            state = self.optimiser.state[weight]
-            parts = {"weight": weight, "first_moment": state["exp_avg"], "second_moment": state["exp_avg_sq"]}
-            arrays |= {f"{part}/{name}": tensor.detach().cpu().numpy().copy() for part, tensor in parts.items()}
-        context.save(self.cell, Checkpoint(step=self.step, seconds=self.seconds, arrays=arrays))
-
-    def run(self, context: Context, evaluations: set[int]) -> Iterator[Point | End]:
-        began = time.perf_counter()
-        while self.step < self.config.steps:
-            self.update()
-            self.step += 1
-            metrics = self.measure() if self.step in evaluations else None
-            now = time.perf_counter()
-            self.seconds, began = self.seconds + now - began, now
-            if metrics is not None and not all(math.isfinite(value) for value in metrics.values()):
-                yield End(cell=self.cell, step=self.step, ending=Ending.DIVERGED)
-                return
-            if metrics is not None:
-                yield Point(
-                    cell=self.cell,
-                    step=self.step,
-                    metrics=metrics,
-                    examples=self.step * self.config.batch_size,
-                    flops=self.step * self.flops_per_step,
-                    seconds=self.seconds,
-                )
-            stopping = self.step < self.config.steps and context.should_stop()
-            if stopping or context.checkpoint_due():
-                self.save(context)
-            if stopping:
-                return
-            began = time.perf_counter()
-        yield End(cell=self.cell, step=self.step)
-
-    def update(self) -> None:
-        """One optimiser step."""
-        import torch
+    def loss(self, part: tuple):
         from torch.nn.functional import cross_entropy
 
-        config = self.config
-        for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(config, self.step)
-        pictures, labels = self.pictures.batch(self.step)
-        part = config.batch_size // config.accumulation
-        for some, right in zip(pictures.split(part), labels.split(part), strict=True):
-            (cross_entropy(self._through(self.logits, some), right) / config.accumulation).backward()
-        if config.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(self.weights.values(), config.gradient_clip)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        pictures, labels = part
+        return cross_entropy(self._through(self.logits, pictures), labels)
 
     def _through(self, function, pictures):
         """Features or logits of pictures, uint8."""
-        import torch
-
         signed = pictures.float().mul_(2 / 255).sub_(1)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            return function(self.config, self.weights, signed)
+        with self.low_precision():
+            return function(self.one, self.weights, signed)
 
-    def measure(self) -> dict[str, float]:
-        """Every metric of the model as it is. Training state is not touched."""
+    def metrics(self) -> dict[str, float]:
         import torch
 
         with torch.no_grad():
@@ -305,12 +232,12 @@ class _Run:
 
     def _few_shot_error(self) -> float:
         """The mean over several sets of shots; the questions are the same."""
-        parts = [self._through(self.features, pictures).float().cpu().numpy() for pictures, _ in self.pictures.few_shot]
+        parts = [self._through(features, pictures).float().cpu().numpy() for pictures, _ in self.pictures.few_shot]
         found = np.concatenate(parts)
         labels = np.concatenate([labels.cpu().numpy() for _, labels in self.pictures.few_shot])
         if not np.isfinite(found).all():
             return math.nan
-        shots = self.config.few_shot_classes * self.config.shots
+        shots = self.one.few_shot_classes * self.one.shots
         questions = slice(DRAWS * shots, None)
         errors = [
             few_shot_error(
@@ -339,14 +266,16 @@ class _OpenSet:
         )
         # Pictures that the run never reaches are not prepared.
         reached = min(config.dataset_size, config.steps * config.batch_size)
-        self._training = of.part("train", reached, device)
+        self._training, test = of.part("train", reached, device), of.part("test", config.test_size, device)
         self._order = EpochOrder(seed=config.seed, size=reached)
-        self.test = self._measured(of.part("test", config.test_size, device))
-        self.seen = self._measured(self._training, config.test_size)
-        self.few_shot = []
+        self.test, self.seen = self._measured(test), self._measured(self._training, config.test_size)
+        self.few_shot, parts = [], [self._training, test]
         if config.few_shot_classes:
             asked = DRAWS * config.few_shot_classes * config.shots + config.few_shot_size
-            self.few_shot = self._measured(of.part("few_shot", asked, device))
+            parts.append(of.part("few_shot", asked, device))
+            self.few_shot = self._measured(parts[-1])
+        self.digest = hashlib.sha256(b"".join(part.digest for part in parts)).hexdigest()
+        """Of everything that the run learns from and is measured on."""
 
     def _measured(self, part, most: int | None = None) -> list:
         rows = np.arange(min(part.count, most or part.count))

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import Ending, TrainerError
 from trainers.addition import ADDITION, AdditionConfig, write_sums
-from trainers.answering import Cohort, distinct
+from trainers.answering import Transformers, distinct
 from trainers.modular import MODULAR, ModularConfig
 from trainers.transformer import Past, Shape, decayed, initial_weights, logits, views
 from trainers.votes import result_codes, vote_and_pass_errors
@@ -23,7 +23,7 @@ SMALL = {"width": 8, "heads": 2, "depth": 2, "steps": 64, "batch_size": 16, "tes
 
 
 def cohort(trainer, *configs):
-    return Cohort(trainer, configs, list(range(len(configs))), "cpu")
+    return Transformers(trainer, configs, list(range(len(configs))), "cpu")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import End, TrainerError
-from trainers.language import LANGUAGE, LanguageConfig, Windows, _Run, open_text
+from trainers.language import LANGUAGE, LanguageConfig, LanguageModel, Windows, open_text
 from trainers.language_models import ARCHITECTURES, build_model
 from trainers.optimisation import learning_rate_factor
 
@@ -31,7 +31,7 @@ SMALL = LanguageConfig(
 
 
 def make_run(config):
-    return _Run(0, config, LANGUAGE.count(config).flops_per_step, "cpu")
+    return LanguageModel(LANGUAGE, [config], [0], "cpu")
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -110,7 +110,7 @@ def test_few_unique_tokens_are_overfitted():
 def test_bits_per_byte_do_not_depend_on_the_vocabulary():
     """An untrained model spends about the same on a byte whatever its tokens are."""
     config = dataclasses.replace(SMALL, vocabulary=320, init_scale=1e-3)
-    measured = make_run(config).measure()
+    measured = make_run(config).metrics()
     windows = make_run(config).windows
     assert measured["loss"] == pytest.approx(np.log(320), rel=0.01)
     assert measured["bits_per_byte"] == pytest.approx(
@@ -235,5 +235,6 @@ def test_a_cell_is_not_resumed_on_another_text(tmp_path):
     stopped = Recorder(stop_after_points=1)
     run(LANGUAGE, [config], stopped)
     write_corpus(path, seed=1)
-    with pytest.raises(TrainerError, match="is not the text that this cell began with"):
+    refused = "text '.*', now with SHA-256 .*, is not known to be what this cell began with: restore the old text"
+    with pytest.raises(TrainerError, match=refused):
         run(LANGUAGE, [config], Recorder(saved=stopped.saved))

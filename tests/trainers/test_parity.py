@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import Point, load_trainer
 from trainers.data.order import EpochOrder
-from trainers.parity import ParityConfig, _Cohort, _Examples
+from trainers.parity import ParityConfig, Perceptrons, _Examples
 from trainers.schedule import log_spaced_steps
 
 PARITY = load_trainer("parity")
@@ -33,7 +33,7 @@ class Quiet:
 @pytest.mark.parametrize("depth", [1, 3])
 def test_counts_are_those_of_the_real_model(depth):
     config = ParityConfig(bits=10, width=7, depth=depth, batch_size=5, steps=10)
-    cohort = _Cohort(PARITY, [config], [0], "cpu")
+    cohort = Perceptrons(PARITY, [config], [0], "cpu")
     assert PARITY.count(config).parameters == cohort.weights.shape[1]
     with FlopCounterMode(display=False) as counter:
         cohort.update()
@@ -79,7 +79,7 @@ def test_parity_is_learned_and_noise_sets_the_floor():
 
 def test_measuring_does_not_touch_training():
     config = ParityConfig(bits=8, width=4, steps=50, batch_size=8, test_size=32)
-    measured, unmeasured = (_Cohort(PARITY, [config], [0], "cpu") for _ in range(2))
+    measured, unmeasured = (Perceptrons(PARITY, [config], [0], "cpu") for _ in range(2))
     for _ in range(5):
         measured.measure()
         for cohort in (measured, unmeasured):

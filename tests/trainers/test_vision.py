@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,9 +18,10 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import Checkpoint, Point, TrainerError
+from trainers.data import pictures
 from trainers.data.pictures import PictureSet
 from trainers.few_shot import few_shot_error
-from trainers.vision import VISION, VisionConfig, _Run
+from trainers.vision import VISION, VisionConfig, VisionModel
 from trainers.vision_models import initial_weights, layout, logits
 
 TINY = {"width": 8, "head_size": 4, "depth": 2, "resolution": 16, "patch_size": 4, "batch_size": 4, "steps": 8}
@@ -168,12 +170,38 @@ class TestTraining:
         losses = {}
         for architecture in ("vit", "linear"):
             of = config(architecture=architecture, width=16, batch_size=64, steps=200, learning_rate=3e-3)
-            task = _Run(0, of, 1.0, "cpu")
+            task = VisionModel(VISION, [of], [0], "cpu")
             task.pictures = _Halves(of)
             for task.step in range(of.steps):
                 task.update()
-            losses[architecture] = task.measure()["loss"]
+            losses[architecture] = task.metrics()["loss"]
         assert losses["vit"] < 0.3 < 0.6 < losses["linear"]
+
+    def test_a_cell_is_not_resumed_on_other_pictures(self, cache, folder, tmp_path):
+        def resumed(checkpoint):
+            pictures._load.cache_clear()  # as in a new process
+            return run(VISION, [of], Recorder(saved={0: checkpoint}))[0]
+
+        copied = shutil.copytree(folder, tmp_path / "copied")
+        of = config(pictures=str(copied), dataset_size=22, test_size=2, few_shot_size=6, shots=1, steps=24)
+        whole, _ = run(VISION, [of])
+        stopped = Recorder(stop_after_points=1)
+        before, _ = run(VISION, [of], stopped)
+        saved = stopped.saved[0]
+        # The same pictures, prepared again, go on.
+        os.utime(copied / "red" / "00.png", (0, 0))
+        after = resumed(saved)
+        assert after and before | after == whole and len(list((cache / "pictures").iterdir())) == 2
+        refused = "pictures '.*copied', now with SHA-256 .*, is not known to be what this cell began with: restore"
+        for colour in ("red", "green", "blue", "grey"):  # two are trained on, two are for the probe
+            path = copied / colour / "00.png"
+            Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+            with pytest.raises(TrainerError, match=refused):
+                resumed(saved)
+            shutil.copy(folder / colour / "00.png", path)
+        unknown = {name: array for name, array in saved.arrays.items() if name != "pictures_digest"}
+        with pytest.raises(TrainerError, match=refused):
+            resumed(dataclasses.replace(saved, arrays=unknown))
 
     def test_accumulation_changes_nothing_but_memory(self):
         whole, _ = run(VISION, [config()])
@@ -215,9 +243,9 @@ class TestTraining:
 
     def test_variation_is_a_shift_and_a_mirror_image(self):
         of = config(shift=3, flip=True, batch_size=64)
-        task = _Run(0, of, 1.0, "cpu")
+        task = VisionModel(VISION, [of], [0], "cpu")
         plain, _ = dataclasses.replace(of, shift=0, flip=False), None
-        original, labels = _Run(0, plain, 1.0, "cpu").pictures.batch(0)
+        original, labels = VisionModel(VISION, [plain], [0], "cpu").pictures.batch(0)
         varied, same = task.pictures.batch(0)
         assert torch.equal(labels, same) and not torch.equal(original, varied)
         middle = slice(3, -3)
@@ -357,8 +385,6 @@ class TestPictures:
             colours("hub:no/such")
 
     def test_a_picture_that_does_not_decode(self, cache, folder, tmp_path):
-        import shutil
-
         broken = tmp_path / "broken"
         shutil.copytree(folder, broken)
         whole = (folder / "red" / "03.png").read_bytes()

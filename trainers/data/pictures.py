@@ -11,20 +11,17 @@ seeded order too, so that the first n are a fair sample for every n. The games' 
 2^30, the others of levels above. A data set's test pictures are its split `validation` or `test`, or else a tenth of
 its training pictures.
 
-The cache holds each part in shards, made when they are first asked for. A shard is written aside and renamed when it
-is whole, under a lock: it is never read half-written and never made twice.
+The cache holds each part in shards, made when they are first asked for: files of NumPy, each followed by the SHA-256 of
+its pictures and labels. A shard is written aside and renamed when it is whole, under a lock: it is never read
+half-written and never made twice.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -32,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from trainers.contract import TrainerError
-from trainers.data.text import cache_folder
+from trainers.data.cache import cache_folder, keeping
 from trainers.procgen_envs import ACTIONS, FIRST_TEST_LEVEL, MODES, SCORES, TEST_LEVELS, Games, engine_seeds
 
 PREPARATION = 1
@@ -53,11 +50,13 @@ RESERVED = 10
 class Pictures:
     """The first `count` pictures of a part, on the device where they fit and mapped from disk otherwise."""
 
-    def __init__(self, shards: list[np.ndarray], count: int, device):
+    def __init__(self, shards: list[np.ndarray], count: int, device, *, digests: list[bytes]):
         import torch
 
         self._shards, self._rows, self.device = shards, len(shards[0]), torch.device(device)
         self.count = count
+        self.digest = hashlib.sha256(b"".join(digests)).digest()
+        """Changes where any picture or label of its shards does."""
         self.labels = np.concatenate([shard["label"] for shard in shards])[:count].astype(np.int64)
         shape = (count, *shards[0]["picture"].shape[1:])
         self._held = None
@@ -133,37 +132,34 @@ class PictureSet:
                 "lower dataset_size, test_size or few_shot_size, or take more classes"
             )
         rows = self._source.shard_rows(name)
-        return Pictures([self._shard(name, number) for number in range(-(-count // rows))], count, device)
+        shards, digests = zip(*(self._shard(name, number) for number in range(-(-count // rows))), strict=True)
+        return Pictures(list(shards), count, device, digests=list(digests))
 
-    def _shard(self, part: str, number: int) -> np.ndarray:
+    def _shard(self, part: str, number: int) -> tuple[np.ndarray, bytes]:
+        """A shard and its digest, from the cache or made now."""
         path = self.folder / f"{part}-{number:06d}.npy"
-        try:
-            if (found := self._whole(path, part, number)) is not None:
-                return found
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with _locked(self.folder / "lock"):
-                # Another process may have made it while this one waited.
-                if (found := self._whole(path, part, number)) is None:
-                    self._write(path, self._source.shard(part, number, self.resolution))
-                    found = self._whole(path, part, number)
+        if (found := self._whole(path, part, number)) is not None:
             return found
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            raise TrainerError(
-                f"pictures '{self.name}' cannot be kept in {self.folder}: {error.strerror or error}; "
-                + ("make room there" if full else "make it writable")
-                + " or set UNSL_CACHE to another folder"
-            ) from error
+        with keeping(f"pictures '{self.name}'", self.folder / "lock"):
+            # Another process may have made it while this one waited.
+            if (found := self._whole(path, part, number)) is None:
+                self._write(path, self._source.shard(part, number, self.resolution))
+                found = self._whole(path, part, number)
+        return found
 
-    def _whole(self, path: Path, part: str, number: int) -> np.ndarray | None:
-        """The shard if it is there with everything that belongs in it."""
+    def _whole(self, path: Path, part: str, number: int) -> tuple[np.ndarray, bytes] | None:
+        """The shard if it can be read with everything that belongs in it."""
         try:
             shard = np.load(path, mmap_mode="r")
-        except (FileNotFoundError, ValueError, EOFError):
+            with path.open("rb") as file:
+                file.seek(shard.offset + shard.nbytes)
+                digest = file.read()
+        except (OSError, ValueError, EOFError):
             return None
         rows = self._source.shard_rows(part)
         expected = min(rows, self.size(part) - number * rows)
-        return shard if shard.shape == (expected,) and shard.dtype == _record(self.resolution) else None
+        whole = shard.shape == (expected,) and shard.dtype == _record(self.resolution)
+        return (shard, digest) if whole and len(digest) == hashlib.sha256().digest_size else None
 
     @staticmethod
     def _write(path: Path, records: np.ndarray) -> None:
@@ -171,6 +167,7 @@ class PictureSet:
         try:
             with aside.open("wb") as file:
                 np.save(file, records)
+                file.write(hashlib.sha256(records.view(np.uint8)).digest())
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)
@@ -372,11 +369,3 @@ def _fitted(picture, resolution: int) -> np.ndarray:
 
 def _record(resolution: int) -> np.dtype:
     return np.dtype([("label", np.int32), ("picture", np.uint8, (resolution, resolution, 3))])
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Held by one process at a time; the system releases it when the process dies."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

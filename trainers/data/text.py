@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import fcntl
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -33,6 +32,7 @@ from pathlib import Path
 import numpy as np
 
 from trainers.contract import TrainerError
+from trainers.data.cache import cache_folder, keeping
 
 PACKING = 1
 """Raise it when the same text is packed differently: old packs are then left alone."""
@@ -94,24 +94,10 @@ def pack(*, text: str, column: str = "text", vocabulary: int = BYTES, most_token
     source = _source(text, column, streaming=most_tokens > 0)
     key = json.dumps([PACKING, source.identity, vocabulary, most_tokens])
     folder = cache_folder() / "text" / hashlib.sha256(key.encode()).hexdigest()[:16]
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_suffix(".lock")):
-            if not _is_whole(folder):
-                _build(folder, source, vocabulary, most_tokens)
+    with keeping(f"text '{text}'", folder.with_suffix(".lock")):
+        if not _is_whole(folder):
+            _build(folder, source, vocabulary, most_tokens)
         return _open(folder)
-    except OSError as error:
-        raise TrainerError(
-            f"text '{text}' cannot be packed in {cache_folder()}: {error.strerror or error}; "
-            "make room there or set UNSL_CACHE to a folder with more"
-        ) from error
-
-
-def cache_folder() -> Path:
-    """Where packs are kept: $UNSL_CACHE, or `unsl` in the user's cache folder."""
-    if named := os.environ.get("UNSL_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unsl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,11 +321,3 @@ def _open(folder: Path) -> Pack:
         digest=about["digest"],
         folder=folder,
     )
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Held by one process at a time; the system releases it when the process dies."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
