@@ -28,6 +28,8 @@ HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
 """W&B's own servers, as `wandb login` names them in the netrc file."""
 INIT_SECONDS = 30.0
 """For W&B to answer when a run is opened: long for a healthy server, short enough to get back to the other cells."""
+TABLE_SECONDS = 30.0
+"""For W&B to take a table of a few rows: likewise."""
 STOPPED = 255
 """Exit code that W&B shows as a run that was stopped by its user."""
 MOST_NAME, MOST_MESSAGE = 120, 1000
@@ -164,6 +166,8 @@ class WandbRuns:
                     if name != "law" and value is not None
                 }
             )
+            if self.online:
+                _wait_for_table(table)
         finally:  # A run left open would be waited for when the process ends.
             run.finish()
 
@@ -176,6 +180,7 @@ class WandbRuns:
             return
         if failed:
             self.leave()
+            self.recover()  # For whoever opens a run in this process later.
             return
         with contextlib.suppress(Exception):
             if _setup().most_recent_active_run is None:  # Else someone else in this process still needs the helper.
@@ -194,6 +199,7 @@ class WandbRuns:
         """
         with contextlib.suppress(Exception):
             connection = _setup()._connection
+            connection._finalizer._queue.put(None)  # Else its thread prints the traceback of a closed connection.
             connection._cleanup()
             connection._proc._process.kill()
             connection._proc._process.wait(5)  # Until then `recover` would take it for alive.
@@ -235,7 +241,8 @@ class WandbRuns:
                 **{"silent": True, "console": "off", "symlink": False, "use_dot_wandb": False},
                 **{"save_code": False, "disable_code": True, "disable_git": True, "label_disable": True},
                 **{"disable_job_creation": True, "x_save_requirements": False, "host": ""},
-                **{"x_disable_stats": True, "x_disable_meta": True, "x_disable_machine_info": True},
+                # Else the path of the file that Python was started with.
+                **{"program": "unsl", "x_disable_stats": True, "x_disable_meta": True, "x_disable_machine_info": True},
                 **{"init_timeout": INIT_SECONDS, "login_timeout": INIT_SECONDS},
             }
             known = wandb.Settings.model_fields  # Settings come and go with wandb's versions.
@@ -258,6 +265,21 @@ class WandbRuns:
                 self.sent.withdraw(id, os.path.basename(path))
                 shutil.rmtree(path)
         self._earlier[id] = kept
+
+
+def _wait_for_table(table: Any) -> None:
+    """Raises where W&B did not take a table: wandb itself only mentions it in a log that nobody reads.
+
+    There is no public call that asks this of a table. Where wandb has moved these names, it is taken for sent.
+    """
+    try:
+        handle = table._artifact_target.artifact._save_handle
+        result = handle.wait_or(timeout=TABLE_SECONDS)
+        refusal = result.response.log_artifact_response.error_message
+    except AttributeError:
+        return
+    if refusal:
+        raise PipelineError(f"W&B did not take the table of laws: {refusal}")
 
 
 def _setup() -> Any:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 from tracked import FakeRun
+from wandb_stub import WandbStub
+
+
+def forget_wandb() -> None:
+    """wandb reads the environment once a process: what it read must not stay for the tests after this one."""
+    if wandb := sys.modules.get("wandb"):
+        wandb.teardown()
 
 
 @pytest.fixture
@@ -16,6 +24,8 @@ def no_account(monkeypatch, tmp_path):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("NETRC", raising=False)
+    yield
+    forget_wandb()
 
 
 @pytest.fixture
@@ -32,4 +42,16 @@ def made_up_server(monkeypatch):
     monkeypatch.setattr(FakeRun, "live", set())
     monkeypatch.setattr(wandb, "init", lambda **settings: FakeRun(**settings))
     yield FakeRun
-    wandb.teardown()  # What it read from the environment must not stay for the tests after this one.
+    forget_wandb()
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """The real wandb's other side, on loopback."""
+    with WandbStub() as stub:
+        for name, value in stub.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        yield stub
+        forget_wandb()
+        assert not stub.errors

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
-import pytest
 from rehearsal import make_study, run_study
 from wandb_stub import WandbStub
 
 from pipeline import Axis
 from pipeline.store import Store
 from pipeline.tracking import make_tracker, sync
-
-
-@pytest.fixture
-def server(monkeypatch, tmp_path):
-    with WandbStub() as stub:
-        for name, value in stub.environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("HOME", str(tmp_path / "home"))
-        yield stub
 
 
 def assert_complete(server: WandbStub, store: Store) -> None:
@@ -84,29 +70,3 @@ def test_what_a_server_never_saw_is_sent_by_sync(server, store, tmp_path):
     again = sync("online", study=study, store=store, folder=str(tmp_path / "wandb"))
     assert again.runs_left == 0
     assert_complete(server, store)
-
-
-REPORT = """
-import sys
-from rehearsal import make_study
-from pipeline import cli, verbs
-verbs.load_study = lambda name, tier: make_study()
-sys.exit(cli.main(["report", "rehearsal", "--store", sys.argv[1], "--wandb", "online"]))
-"""
-
-
-def test_a_server_that_lacks_tables_costs_no_report_and_no_time(server, store, tmp_path):
-    """The stand-in does not know artifacts, which W&B keeps tables in. The process must end all the same."""
-    run_study(make_study(), store)
-    path = os.pathsep.join(str(Path(__file__).parents[number] / part) for number, part in ((1, "support"), (2, "")))
-    done = subprocess.run(
-        [sys.executable, "-c", REPORT, str(tmp_path / "runs")],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=150,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "report: " in done.stdout
-    assert "W&B did not get the fit" in done.stderr
-    assert "rehearsal-fit" in server.runs

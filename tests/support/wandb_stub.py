@@ -11,6 +11,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import quote, unquote
+
+from wandb_artifacts import StubArtifacts
 
 PROJECT = {"id": "project", "name": "unsl", "entity": {"id": "entity", "name": "tester"}}
 
@@ -21,6 +24,11 @@ class StubRun:
 
     history: list[str] = field(default_factory=list)
     """Rows as JSON text, by their line number."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Uploaded files by their path in the run's folder."""
+    summary: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+    """What the run was created with, in the words of the operation that does so."""
     created: int = 0
     exit_code: int | None = None
 
@@ -29,11 +37,15 @@ class StubRun:
 
 
 class WandbStub:
-    """A context manager. `failing` is the share of answers that are errors, to be changed at any time."""
+    """A context manager. `failing` is the share of answers that are errors, and `refused` names GraphQL operations that
+    are answered by an error; both may be changed at any time."""
 
-    def __init__(self, *, failing: float = 0.0, seed: int = 0):
+    def __init__(self, *, failing: float = 0.0, seed: int = 0, refused: tuple[str, ...] = ()):
         self.runs: dict[str, StubRun] = {}
-        self.failing = failing
+        self.artifacts = StubArtifacts()
+        self.errors: list[dict[str, Any]] = []
+        """Requests that the stand-in could make nothing of."""
+        self.failing, self.refused = failing, refused
         self.answers: Counter[int] = Counter()
         self._random = random.Random(seed)
         self._lock = threading.Lock()
@@ -49,7 +61,11 @@ class WandbStub:
                 if self.headers.get("Content-Encoding") == "gzip":
                     raw = gzip.decompress(raw)
                 with stub._lock:
-                    status, value = stub.handle(self.path, raw, self.headers["Host"])
+                    try:
+                        status, value = stub.handle(self.path, raw, self.headers["Host"])
+                    except Exception as error:  # No answer at all would be tried again for ever.
+                        status, value = 400, {"errors": [{"message": f"{type(error).__name__}: {error}"}]}
+                        stub.errors.append(value)
                     stub.answers[status] += 1
                 data = json.dumps(value).encode()
                 self.send_response(status)
@@ -81,9 +97,16 @@ class WandbStub:
         if self._random.random() < self.failing:
             return self._random.choice((429, 500, 503)), {"error": "told to fail"}
         if "graphql" in path:
-            return 200, {"data": self._graphql(json.loads(raw), host)}
+            body = json.loads(raw)
+            if _operation(body) in self.refused:
+                return 200, {"data": None, "errors": [{"message": "told to refuse this"}]}
+            return 200, {"data": self._graphql(body, host)}
         if found := re.search(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", path):
             self._stream(self._run(found[1]), json.loads(raw))
+        elif found := re.fullmatch(r"/upload/([^/]+)/(.+)", path):
+            self._run(found[1]).files[unquote(found[2])] = raw
+        elif path.startswith("/artifact/"):
+            self.artifacts.take(path, raw)
         return 200, {}
 
     def _run(self, name: str) -> StubRun:
@@ -94,19 +117,20 @@ class WandbStub:
         if history:
             start = history["offset"]
             run.history[start : start + len(history["content"])] = history["content"]
+        if summary := (body.get("files") or {}).get("wandb-summary.json"):
+            run.summary = json.loads(summary["content"][-1])
         if body.get("complete"):
             run.exit_code = body.get("exitcode")
 
     def _graphql(self, body: dict[str, Any], host: str) -> dict[str, Any]:
-        query, variables = body.get("query", ""), body.get("variables") or {}
-        found = re.search(r"(?:query|mutation)\s+(\w+)", query)
-        name = found[1] if found else ""
+        query, variables, name = body.get("query", ""), body.get("variables") or {}, _operation(body)
         if name == "RunResumeStatus":
             return {"model": {**PROJECT, "bucket": self._resume_status(variables["name"])}}
         if name == "UpsertBucket":
             new = variables["name"] not in self.runs
             run = self._run(variables["name"])
             run.created += new
+            run.about |= {key: value for key, value in variables.items() if value is not None}
             bucket = {
                 "id": variables["name"],
                 "name": variables["name"],
@@ -119,8 +143,11 @@ class WandbStub:
             }
             return {"upsertBucket": {"bucket": bucket, "inserted": new}}
         if name == "CreateRunFiles":
-            files = [{"name": file, "uploadUrl": f"http://{host}/upload/{file}"} for file in variables["files"]]
+            where = f"http://{host}/upload/{variables['run']}"
+            files = [{"name": file, "uploadUrl": f"{where}/{quote(file)}"} for file in variables["files"]]
             return {"createRunFiles": {"runID": "run", "uploadHeaders": [], "files": files}}
+        if (answer := self.artifacts.answer(name, variables, host)) is not None:
+            return answer
         if "viewer" in query or name == "Viewer":
             viewer = {"id": "user", "entity": "tester", "username": "tester", "flags": "{}", "teams": {"edges": []}}
             return {"viewer": viewer}
@@ -148,3 +175,8 @@ class WandbStub:
             "wandbConfig": json.dumps({"t": 1}),
             "runtime": 1,
         }
+
+
+def _operation(body: dict[str, Any]) -> str:
+    found = re.search(r"(?:query|mutation)\s+(\w+)", body.get("query", ""))
+    return found[1] if found else ""

@@ -1,0 +1,120 @@
+"""The fit at W&B: its table, its report with the figures, its summary, where a user of W&B looks for them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rehearsal import make_study, run_study
+from tracked import LONG, STUDY
+from wandb_stub import WandbStub
+
+from pipeline.tracking import make_tracker
+
+FIT = f"{STUDY.name}-fit"
+LAWS = [
+    {"law": "cf", "status": "converged", "rmsle_fit": 0.1, "rmsle_held_out": None},
+    {"law": "unsl", "status": "converged", "rmsle_fit": 0.05, "rmsle_held_out": 0.25},
+]
+PAGE = "<!doctype html><title>a report</title><svg><circle r='3'/></svg>"
+
+
+@pytest.fixture
+def page(tmp_path) -> str:
+    path = tmp_path / "report.html"
+    path.write_text(PAGE)
+    return str(path)
+
+
+def send(laws, page, folder):
+    tracker = make_tracker("online", study=STUDY, folder=folder)
+    tracker.summarise(laws, page)
+    return tracker.close(LONG)
+
+
+def table_of(server: WandbStub) -> list[dict]:
+    """The table of laws that W&B's page of the fit shows, as rows."""
+    table = server.artifacts.table(server.runs[FIT].rows()[-1]["laws"])
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+
+
+def test_the_table_the_report_and_the_summary_are_at_the_server(server, page, folder):
+    outcome = send(LAWS, page, folder)
+    assert (outcome.failures, outcome.message) == (0, "")
+    assert table_of(server) == LAWS
+    (artifact,) = server.artifacts.made
+    assert (artifact.kind, artifact.run, artifact.committed) == ("run_table", FIT, True)
+    run = server.runs[FIT]
+    shown = run.rows()[-1]["report"]
+    assert shown["_type"] == "html-file" and run.files[shown["path"]].decode() == PAGE
+    assert {"unsl/rmsle_held_out": 0.25, "cf/rmsle_fit": 0.1}.items() <= run.summary.items()
+    assert "cf/rmsle_held_out" not in run.summary
+    assert (run.exit_code, run.about["jobType"], run.about["groupName"]) == (0, "fit", STUDY.name)
+    assert run.about["tags"] == [STUDY.name, "fit"]
+    assert run.about["program"] == "unsl", "no path of this machine"
+
+
+def test_a_later_fit_is_shown_in_the_place_of_the_first(server, page, folder):
+    send(LAWS, page, folder)
+    better = [{**law, "rmsle_fit": law["rmsle_fit"] / 2} for law in LAWS]
+    assert send(better, page, folder).message == ""
+    assert list(server.runs) == [FIT]
+    assert table_of(server) == better
+    assert server.runs[FIT].summary["cf/rmsle_fit"] == 0.05
+
+
+@pytest.mark.parametrize("operation", ["CreateArtifact", "CommitArtifact"])
+def test_a_table_that_is_not_taken_is_not_called_sent(server, page, folder, operation):
+    server.refused = (operation,)
+    outcome = send(LAWS, page, folder)
+    assert outcome.failures == 1
+    assert "W&B did not get the fit" in outcome.message and "did not take the table" in outcome.message
+    assert not any(artifact.committed for artifact in server.artifacts.made)
+
+
+REPORT = """
+import sys
+from rehearsal import make_study
+from pipeline import cli, verbs
+verbs.load_study = lambda name, tier: make_study()
+sys.exit(cli.main(["report", "rehearsal", "--store", sys.argv[1], "--wandb", "online"]))
+"""
+
+
+def report_online(store: Path) -> subprocess.CompletedProcess:
+    """`unsl report` in a process of its own: it must end by itself."""
+    path = os.pathsep.join(str(Path(__file__).parents[number] / part) for number, part in ((1, "support"), (2, "")))
+    return subprocess.run(
+        [sys.executable, "-c", REPORT, str(store)],
+        env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"} | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+
+
+def test_unsl_report_brings_the_fit_to_the_server(server, store, tmp_path):
+    run_study(make_study(), store)
+    done = report_online(tmp_path / "runs")
+    assert (done.returncode, done.stderr) == (0, "")
+    (law,) = table_of(server)
+    assert law["law"] == "cf" and law["rmsle_held_out"] > 0
+    run = server.runs[FIT]
+    sent = run.files[run.rows()[-1]["report"]["path"]].decode()
+    assert sent == Path(done.stdout.split("report: ")[1].strip()).read_text()
+    assert sent.count("<svg") > 1, "the figures are in it"
+    assert run.summary["cf/rmsle_held_out"] == law["rmsle_held_out"]
+
+
+def test_a_server_that_lacks_tables_costs_no_report_and_no_time(server, store, tmp_path):
+    """W&B keeps tables in artifacts, which a server may not know. The process must end all the same."""
+    server.refused = ("CreateArtifact",)
+    run_study(make_study(), store)
+    done = report_online(tmp_path / "runs")
+    assert done.returncode == 0, done.stderr
+    assert "report: " in done.stdout
+    assert "W&B did not get the fit" in done.stderr
+    assert FIT in server.runs
