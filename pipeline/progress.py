@@ -1,4 +1,4 @@
-"""Progress of a run: a live line on a terminal, a plain line now and then in a log."""
+"""Progress of a run: a live line on a terminal, a plain line now and then in a log, and what a store tells of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from pipeline.events import Ended, Event, Failed, Measured
-from pipeline.plan import PlannedCell
+from pipeline.plan import Plan, PlannedCell, State
+from pipeline.store import CellRecord
 from pipeline.study import Cell
 
 LOG_SECONDS = 10.0
@@ -42,6 +43,35 @@ class Progress:
     def of(cls, planned: Sequence[PlannedCell], **facts: Any) -> Progress:
         return cls(predicted={one.cell.id: one.predicted_seconds for one in planned}, **facts)
 
+    @classmethod
+    def read(cls, made: Plan, records: Mapping[str, CellRecord], *, since: float, now: float) -> Progress:
+        """What a run of another process has done, from its store; `since` is when it began, both in Unix seconds.
+
+        Cells that failed before it began count once it takes them up. What its budget holds back is not known here.
+        """
+        began = time.monotonic() - max(now - since, 0.0)
+        progress = cls(predicted={one.cell.id: one.predicted_seconds for one in made.cells}, began=began)
+        for one in made.cells:
+            id, steps, record = one.cell.id, one.cell.counts.steps, records.get(one.cell.id)
+            if record is None:
+                continue
+            heard, taken_up = record.updated >= since, record.resumed >= since
+            if not heard and not taken_up and (one.state.finished or one.state is State.FAILED):
+                progress.already_done += one.state.finished
+                del progress.predicted[id]
+                continue
+            progress._shares[id] = progress._at_start[id] = record.step / steps
+            if taken_up:
+                progress._at_start[id] = record.resumed_step / steps
+            elif heard:
+                progress._at_start[id] = 0.0
+            if heard and record.status == "started":
+                progress.running.add(id)
+            elif heard:
+                progress._shares[id] = 1.0
+                (progress.ended if record.finished else progress.failed).add(id)
+        return progress
+
     def begin(self, cell: Cell, points: Sequence[Measured]) -> None:
         reached = max((event.point.step for event in points), default=0)
         self._shares[cell.id] = self._at_start[cell.id] = reached / cell.counts.steps
@@ -73,17 +103,31 @@ class Progress:
         elapsed = time.monotonic() - self.began
         return elapsed * (1 - self.share) * total / gained if gained > 0 else None
 
+    @property
+    def cells_per_second(self) -> float:
+        """Cells that this run has ended, by its own wall clock."""
+        return len(self.ended) / max(time.monotonic() - self.began, 1e-9)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "running": len(self.running),
+            "share": self.share,
+            "cells_per_minute": 60 * self.cells_per_second,
+            "eta_seconds": self.remaining_seconds,
+        }
+
+    def eta(self) -> str:
+        remaining = self.remaining_seconds
+        return f"ETA {clock(remaining)}" if remaining is not None else "ETA ?"
+
     def line(self) -> str:
-        elapsed = time.monotonic() - self.began
         done, total = len(self.ended) + self.already_done, len(self.predicted) + self.already_done
         parts = [f"{done}/{total} cells", f"{len(self.running)} running"]
         if self.failed:
             parts.append(f"{len(self.failed)} failed")
         if self.held:
             parts.append(f"{self.held} held")
-        parts += [f"{self.share:.0%}", f"{len(self.ended) / max(elapsed, 1e-9):.1f} cells/s"]
-        remaining = self.remaining_seconds
-        parts.append(f"ETA {clock(remaining)}" if remaining is not None else "ETA ?")
+        parts += [f"{self.share:.0%}", f"{self.cells_per_second:.1f} cells/s", self.eta()]
         spent = sum(self._seconds.values()) / 3600
         parts.append(
             f"{spent:.3g} of {self.budget_hours:g} worker-hours" if self.budget_hours else f"{spent:.3g} worker-hours"

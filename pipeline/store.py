@@ -51,6 +51,10 @@ class CellRecord:
     device: str = ""
     updated: float = 0.0
     """When the driver last heard of it, in Unix seconds."""
+    resumed: float = 0.0
+    """When a driver last took it up again, in Unix seconds; 0 if none ever did."""
+    resumed_step: int = 0
+    """The last step measured by then."""
     bytes: int = 0
     """GPU memory that it took, its part of its cohort's; 0 where it was not measured."""
     gpu: str = ""
@@ -73,6 +77,12 @@ class _Open:
     used: Used | None = None
     last: Ended | Failed | None = None
     updated: float = 0.0
+    resumed: float = 0.0
+    resumed_step: int = 0
+
+    @property
+    def step(self) -> int:
+        return max((step for step, _ in self.points), default=0)
 
     def add(self, event: Event, at: float) -> bool:
         """Take in an event heard at a Unix time; False if it says nothing new."""
@@ -90,8 +100,7 @@ class _Open:
         return True
 
     def summary(self) -> CellRecord:
-        points = [event.point for event in self.points.values()]
-        latest = max(points, key=lambda point: point.step, default=None)
+        latest = max((event.point for event in self.points.values()), key=lambda point: point.step, default=None)
         facts: dict[str, Any] = {"status": "started"}
         if isinstance(self.last, Ended):
             facts = {"status": str(self.last.ending)}
@@ -100,7 +109,8 @@ class _Open:
         if self.used:
             facts |= {"bytes": self.used.bytes, "gpu": self.used.gpu, "gpu_bytes": self.used.gpu_bytes}
         reached = {"step": latest.step, "seconds": latest.seconds} if latest else {}
-        return CellRecord(**self.record, **facts, **reached, points=len(points), updated=self.updated)
+        times = {name: getattr(self, name) for name in ("updated", "resumed", "resumed_step")}
+        return CellRecord(**self.record, **facts, **reached, **times, points=len(self.points))
 
 
 class Store:
@@ -171,6 +181,8 @@ class Writer:
         numbers = [int(name.split(".")[0]) for kind in ("journal", "points") for name in folder.names(kind)]
         self._next = max(numbers, default=0) + 1
         self._begun: list[dict[str, Any]] = []
+        self._known = set(self._open)
+        """Cells that an earlier driver left and this one has not begun."""
 
     @classmethod
     @contextmanager
@@ -191,6 +203,8 @@ class Writer:
     def begin(self, cells: Iterable[Cell], *, device: str) -> None:
         """Say that cells are being run on a device; written with the next `append`. Known cells keep their points."""
         for cell in cells:
+            if cell.id in self._open and cell.id in self._known:
+                self._resume(cell.id)
             if cell.id in self._open or cell.id in self._finished:
                 continue
             record = {
@@ -204,6 +218,14 @@ class Writer:
             }
             self._open[cell.id] = _Open(record=record)
             self._begun.append({"event": "begun", **record})
+
+    def _resume(self, cell: str) -> None:
+        """Note how far a cell was: a reader tells by it what this driver has done."""
+        self._known.remove(cell)
+        entry = self._open[cell]
+        entry.resumed, entry.resumed_step = round(time.time(), 3), entry.step
+        line = {"event": "resumed", "id": cell, "resumed": entry.resumed, "resumed_step": entry.resumed_step}
+        self._begun.append(line)
 
     def append(self, events: Iterable[Event]) -> list[Event]:
         """Make events durable. Returns those that were new: a repeated point is dropped."""
@@ -274,13 +296,16 @@ def _replay(chunk: bytes, open_cells: dict[str, _Open]) -> None:
         if entry["event"] == "begun":
             del entry["event"]
             open_cells.setdefault(entry["id"], _Open(record=entry))
+        elif entry["event"] == "resumed":
+            if known := open_cells.get(entry["id"]):
+                known.resumed, known.resumed_step = entry["resumed"], entry["resumed_step"]
         elif entry["cell"] in open_cells:
             at = entry.pop("at")
             open_cells[entry["cell"]].add(from_json(entry), at)
 
 
 def _cell_of(line: Mapping[str, Any]) -> str:
-    return line["id"] if line["event"] == "begun" else line["cell"]
+    return line["id"] if line["event"] in ("begun", "resumed") else line["cell"]
 
 
 def _cells_in(chunk: bytes) -> set[str]:

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import sys
+import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -107,6 +108,8 @@ def _run(
 
 
 def status(options: argparse.Namespace) -> int:
+    from pipeline.progress import Progress
+
     study, store = _study_and_store(options)
     records = store.records()
     if not records:
@@ -117,11 +120,13 @@ def status(options: argparse.Namespace) -> int:
     failed = [record for record in records.values() if record.status == "failed"]
     holder = store.holder()
     remaining = [one for one in made.cells if not one.state.finished]
+    progress = Progress.read(made, records, since=holder["started"], now=time.time()) if holder else None
     facts = {
         "study": study.name,
         "cells": len(made.cells),
         "states": made.counts(),
         "driver": holder,
+        "progress": progress.to_json() if progress else None,
         "points": sum(record.points for record in records.values()),
         "worker_hours": sum(record.seconds for record in records.values()) / 3600,
         "remaining_worker_hours": sum(one.predicted_seconds for one in remaining) / 3600,
@@ -133,6 +138,9 @@ def status(options: argparse.Namespace) -> int:
     print(f"{study.name}: {len(made.cells)} cells: {_states(made)}; {facts['points']} points")
     print(f"{facts['worker_hours']:.3g} worker-hours spent, {facts['remaining_worker_hours']:.3g} predicted to go")
     print(f"driver: process {holder['process']} on {holder['host']}" if holder else "driver: none at work")
+    if progress:
+        rate = 60 * progress.cells_per_second
+        print(f"{len(progress.running)} running, {progress.share:.0%} done, {rate:.3g} cells/min, {progress.eta()}")
     if failed:
         from pipeline import show
 
