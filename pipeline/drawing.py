@@ -10,7 +10,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,19 +74,22 @@ _STYLE = {
 _WORDS = {
     "parameters": "parameters",
     "parameters_without_embeddings": "parameters without embeddings",
-    "dataset_size": "unique training examples",
     "step": "optimiser steps",
     "steps": "optimiser steps",
-    "examples": "examples seen, repeats included",
     "flops": "training FLOPs",
     "seconds": "training seconds",
-    "batch_size": "batch size (examples a step)",
-    "inference_steps": "inference steps",
+}
+_WORDS_WITH_UNIT = {
+    "dataset_size": "unique training {}",
+    "examples": "training {}, repeats included",
+    "batch_size": "batch size ({} a step)",
 }
 
 
-def words(column: str) -> str:
-    """A column's axis title."""
+def words(column: str, units: Mapping[str, str]) -> str:
+    """A column's axis title. `units` are those that its trainer declares, by column."""
+    if unit := units.get(column):
+        return _WORDS_WITH_UNIT.get(column, column.replace("_", " ") + " ({})").format(unit)
     return _WORDS.get(column) or column.replace("_", " ")
 
 

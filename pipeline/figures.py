@@ -133,6 +133,7 @@ def along(
     scale: MetricScale,
     *,
     label: str,
+    units: Mapping[str, str],
 ) -> str:
     """Measurements and fits along one column, a panel a slice."""
     curves = [_curves(one, names, best, second) for one in slices]
@@ -156,16 +157,16 @@ def along(
                 _draw_level(
                     axes, one.of(level), one.along, lines, scale, rank=_rank(rank, len(one.levels)), pixels=pixels
                 )
-            axes.set_xlabel(short(words(one.along)))
+            axes.set_xlabel(short(words(one.along, units)))
             if one.by is not None:
-                _level_legend(axes, one)
+                _level_legend(axes, one, units)
         grid[0].set_ylabel(scale.label)
         figure.legend(handles=_keys(best, second, slices), loc="outside lower left", ncols=6)
 
     return draw(build, height=4.5, width=WIDTH if len(slices) > 1 else WIDTH * NARROW, label=label)
 
 
-def cloud(rows: Any, column: str, scale: MetricScale, *, label: str) -> str:
+def cloud(rows: Any, column: str, scale: MetricScale, *, label: str, units: Mapping[str, str]) -> str:
     """Every point along one column, where the data are no grid and no slice can be drawn."""
 
     def build(figure) -> None:
@@ -181,14 +182,14 @@ def cloud(rows: Any, column: str, scale: MetricScale, *, label: str) -> str:
         log_x(axes, rows[column].to_numpy(float))
         axes.set_ylim(low, high)
         scale.on(axes.yaxis, low, high)
-        axes.set_xlabel(short(words(column)))
+        axes.set_xlabel(short(words(column, units)))
         axes.set_ylabel(scale.label)
         figure.legend(loc="outside lower left", ncols=2, markerscale=2)
 
     return draw(build, height=4.2, width=WIDTH * NARROW, label=label)
 
 
-def residuals(rows: Any, predicted: np.ndarray, names: Sequence[str], *, label: str) -> str:
+def residuals(rows: Any, predicted: np.ndarray, names: Sequence[str], *, label: str, units: Mapping[str, str]) -> str:
     """ln(measured / predicted) of the loss against every column, fitted and held-out points side by side."""
     error = np.log(rows["loss"].to_numpy(float) / predicted)
     finite = np.isfinite(error)
@@ -236,7 +237,7 @@ def residuals(rows: Any, predicted: np.ndarray, names: Sequence[str], *, label: 
                     zorder=4,
                 )
             axes.set_ylim(-reach, reach)
-            axes.set_xlabel(short(words(name), 30))
+            axes.set_xlabel(short(words(name, units), 30))
         for axes in grid.flat[len(names) :]:
             axes.axis("off")
         figure.supylabel("ln(measured / predicted)", fontsize=8)
@@ -308,7 +309,7 @@ def _shade_held_out(axes, one: Slice) -> None:
     axes.axvspan(left, right, color=SHADE, linewidth=0, zorder=0)
 
 
-def _level_legend(axes, one: Slice) -> None:
+def _level_legend(axes, one: Slice, units: Mapping[str, str]) -> None:
     from matplotlib.lines import Line2D
 
     ranks = [_rank(k, len(one.levels)) for k in range(len(one.levels))]
@@ -319,7 +320,7 @@ def _level_legend(axes, one: Slice) -> None:
     ]
     legend = axes.legend(
         handles=handles,
-        title=short(words(one.by or "")),
+        title=short(words(one.by or "", units)),
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
         ncols=len(handles),

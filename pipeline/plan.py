@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from pipeline.cost import Throughput, Timing
 from pipeline.store import CellRecord, Store
-from pipeline.study import Cell, Study
+from pipeline.study import Cell, PlannedPoints, Study
 
 
 class State(StrEnum):
@@ -38,11 +39,14 @@ class PlannedCell:
     """Why a cell counts as changed or failed; empty otherwise."""
     predicted_seconds: float
     """Seconds of the whole cell on one worker."""
-    held_out_share: float
+    points: PlannedPoints
 
     @property
     def split(self) -> str:
-        return {0.0: "fitted", 1.0: "held out"}.get(self.held_out_share, "both")
+        """Where the points go that take part."""
+        if self.points.fitted and self.points.held_out:
+            return "both"
+        return "fitted" if self.points.fitted else "held out" if self.points.held_out else "excluded"
 
     def to_json(self) -> dict[str, Any]:
         counts = self.cell.counts
@@ -54,12 +58,13 @@ class PlannedCell:
             "parameters": counts.parameters,
             "parameters_without_embeddings": counts.parameters_without_embeddings,
             "steps": counts.steps,
-            "points": len(self.cell.evaluation_steps),
+            "points": self.cell.points,
+            "inference_budgets": list(self.cell.inference_budgets),
             "flops": counts.flops,
             "bytes": counts.bytes,
             "predicted_seconds": self.predicted_seconds,
             "split": self.split,
-            "held_out_share": self.held_out_share,
+            **dataclasses.asdict(self.points),
         }
 
 
@@ -77,6 +82,11 @@ class Plan:
         """How many cells are in each state; states without cells are left out."""
         return {str(state): n for state in State if (n := sum(one.state is state for one in self.cells))}
 
+    @property
+    def points(self) -> PlannedPoints:
+        """Of all cells, those that are done too."""
+        return sum((one.points for one in self.cells), PlannedPoints())
+
     def to_run(self, *, retry_failed: bool) -> list[PlannedCell]:
         skipped = {State.DONE, State.DIVERGED} | (set() if retry_failed else {State.FAILED})
         return [one for one in self.cells if one.state not in skipped]
@@ -89,6 +99,8 @@ class Plan:
             "throughput": "measured" if self.throughput.cells else "assumed",
             "states": self.counts(),
             "left_behind": len(self.left_behind),
+            "points": dataclasses.asdict(self.points) | {"judged_later": list(self.study.judged_later)},
+            "inference_budgets": sorted({budget for one in self.cells for budget in one.cell.inference_budgets}),
             "total_flops": sum(one.cell.counts.flops for one in self.cells),
             "remaining_flops": sum(one.cell.counts.flops for one in remaining),
             "remaining_seconds": sum(one.predicted_seconds for one in remaining),
@@ -112,7 +124,7 @@ def make_plan(study: Study, store: Store) -> Plan:
                 state=state,
                 reason=reason,
                 predicted_seconds=throughput.seconds(cell),
-                held_out_share=study.held_out_share(cell),
+                points=study.planned_points(cell),
             )
         )
     return Plan(study=study, cells=planned, throughput=throughput, left_behind=left_behind)

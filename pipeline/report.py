@@ -24,6 +24,7 @@ from pipeline.report_page import PAGE, Why, enumeration, figure, safe, table
 from pipeline.slices import Slice, columns, slices
 from pipeline.store import CellRecord
 from pipeline.study import Study
+from trainers import units
 
 MOST_PANELS, MOST_LINES = 2, 4
 """Panels of a figure along a column, and lines of a panel: more would be smaller or would hide each other."""
@@ -109,6 +110,8 @@ class _Story:
     """The best on the target first."""
     unfit: tuple[Comparison, ...]
     scale: MetricScale
+    units: Mapping[str, str]
+    """What columns count, as the trainer declares."""
 
     @classmethod
     def of(cls, analysis: Analysis) -> _Story:
@@ -131,6 +134,7 @@ class _Story:
             laws=tuple(sorted(laws, key=lambda one: one.score.value if np.isfinite(one.score.value) else np.inf)),
             unfit=tuple(unfit),
             scale=MetricScale(metric=prepared.study.metric),
+            units=units(prepared.study.loaded_trainer),
         )
 
     @property
@@ -271,13 +275,13 @@ def _along(story: _Story) -> str:
     for name in varying:
         shown = slices(prepared, name, most=MOST_PANELS, most_levels=MOST_LINES)
         label = f"{story.study.metric.name} along {name}"
-        title = words(name)
+        title = words(name, story.units)
         blocks.append(f"<h3>{safe(title[:1].upper() + title[1:])}</h3>")
         if shown:
-            svg = figures.along(shown, best, second, story.columns, story.scale, label=label)
+            svg = figures.along(shown, best, second, story.columns, story.scale, label=label, units=story.units)
             blocks.append(figure(svg, _slices_in_words(shown), narrow=len(shown) == 1))
         else:
-            svg = figures.cloud(prepared.rows, name, story.scale, label=label)
+            svg = figures.cloud(prepared.rows, name, story.scale, label=label, units=story.units)
             blocks.append(
                 figure(svg, f"All points along {safe(name)}: they form no grid, so no slice is drawn.", narrow=True)
             )
@@ -353,7 +357,7 @@ def _residuals(story: _Story) -> str:
         rows = rows.iloc[np.linspace(0, len(rows) - 1, MOST_RESIDUALS).round().astype(int)]
     predicted = best.fit.predict({name: rows[name].to_numpy(float) for name in story.columns})
     names = columns(story.prepared)
-    svg = figures.residuals(rows, predicted, names, label="residuals")
+    svg = figures.residuals(rows, predicted, names, label="residuals", units=story.units)
     caption = (
         f"What {best.name} leaves unexplained: the logarithm of measured over predicted loss for every point. A median "
         "away from 0 is misfit; the spread around it is noise. Fitted and held-out points stand side by side."

@@ -40,6 +40,12 @@ def plan(made: Plan, *, every: bool) -> None:
     print(
         f"{len(made.cells)} cells: {states}" + (f"; {len(made.left_behind)} left the grid" if made.left_behind else "")
     )
+    points, budgets = facts["points"], ", ".join(map(str, facts["inference_budgets"]))
+    print(
+        f"points: {points['fitted']:,} fitted, {points['held_out']:,} held out, {points['excluded']:,} excluded"
+        + "".join(f"; '{rule}' is judged when they are measured" for rule in points["judged_later"])
+        + (f"; each step measured at {budgets} inference steps" if budgets != "1" else "")
+    )
     print(
         f"to run: {facts['remaining_flops']:.2e} FLOPs, {clock(facts['remaining_seconds'])} on one worker "
         f"({facts['throughput']} throughput, {facts['remaining_seconds'] / 3600:.3g} worker-hours)"

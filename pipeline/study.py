@@ -20,7 +20,7 @@ import numpy as np
 
 from fitting import Expression, FittingError, Metric, parse_expression
 from pipeline.errors import PipelineError
-from trainers import Counts, Trainer, TrainerError, load_trainer
+from trainers import Counts, Trainer, TrainerError, inference_budgets, load_trainer
 
 Literal = str | int | float | bool
 
@@ -58,6 +58,22 @@ class Split:
     held_out: str
     excluded: Mapping[str, str] = field(default_factory=dict)
     """Points that are neither fitted nor predicted: the rule's name to its expression. Diverged runs always are."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedPoints:
+    """How many points a split will fit, hold out and exclude, known before they are measured."""
+
+    fitted: int = 0
+    held_out: int = 0
+    excluded: int = 0
+
+    def __add__(self, other: PlannedPoints) -> PlannedPoints:
+        return PlannedPoints(
+            fitted=self.fitted + other.fitted,
+            held_out=self.held_out + other.held_out,
+            excluded=self.excluded + other.excluded,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,11 +130,33 @@ class Study:
         """Raise PipelineError where the study is not sound; the message names the mistake and its remedy."""
         _ = self.cells
 
+    def planned_points(self, cell: Cell) -> PlannedPoints:
+        """What the split makes of a cell's points if it runs to its end. Rules of `judged_later` exclude none here."""
+        columns = {**cell.columns, **point_columns(cell)}
+
+        def ask(name: str, expression: Expression) -> np.ndarray:
+            return np.broadcast_to(self._evaluate(name, expression, columns), cell.points)
+
+        held_out, excluded = ask("held_out", self._held_out), np.zeros(cell.points, bool)
+        for rule, expression in self._excluded.items():
+            if rule not in self.judged_later:
+                excluded = excluded | ask(f"excluded '{rule}'", expression)
+        counts = (~held_out & ~excluded).sum(), (held_out & ~excluded).sum(), excluded.sum()
+        return PlannedPoints(fitted=int(counts[0]), held_out=int(counts[1]), excluded=int(counts[2]))
+
     def held_out_share(self, cell: Cell) -> float:
-        """The share of a cell's points that the split holds out, from 0 (all fitted) to 1 (all held out)."""
-        steps = np.asarray(cell.evaluation_steps, np.float64)
-        mask = self._evaluate("held_out", self._held_out, {**cell.columns, **point_columns(cell, steps)})
-        return float(np.mean(np.broadcast_to(mask, steps.shape)))
+        """The share of a cell's points that take part which the split holds out: 0 all fitted, 1 all held out."""
+        points = self.planned_points(cell)
+        return points.held_out / max(1, points.held_out + points.fitted)
+
+    @cached_property
+    def judged_later(self) -> tuple[str, ...]:
+        """Rules of exclusion that ask for the metric, which nobody knows before the run."""
+        return tuple(rule for rule, expression in self._excluded.items() if self.metric.name in expression.names)
+
+    @cached_property
+    def _excluded(self) -> dict[str, Expression]:
+        return {rule: self._expression(f"excluded '{rule}'", text) for rule, text in self.split.excluded.items()}
 
     @cached_property
     def _held_out(self) -> Expression:
@@ -159,18 +197,17 @@ class Study:
 
     def _check_columns(self, cell: Cell) -> None:
         """Split, inputs and hyperparameters must speak of columns that the table will have."""
-        columns = {**cell.columns, **point_columns(cell, np.ones(1))}
+        columns = {**cell.columns, **point_columns(cell)}
         for name in (*self.inputs, *self.hyperparameters):
             if name not in columns:
                 raise PipelineError(f"study '{self.name}', input '{name}' is no column; {suggest(name, columns)}")
-        self.held_out_share(cell)
-        for rule, text in self.split.excluded.items():
-            parsed = self._expression(f"excluded '{rule}'", text)
-            if metrics := set(parsed.names) - columns.keys() - {self.metric.name}:
-                unknown = sorted(metrics)[0]
+        for rule, expression in self._excluded.items():
+            if unknown := set(expression.names) - columns.keys() - {self.metric.name}:
+                first = min(unknown)
                 raise PipelineError(
-                    f"study '{self.name}', excluded '{rule}': '{unknown}' is no column; {suggest(unknown, columns)}"
+                    f"study '{self.name}', excluded '{rule}': '{first}' is no column; {suggest(first, columns)}"
                 )
+        self.planned_points(cell)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +221,8 @@ class Cell:
     config: Mapping[str, Literal]
     counts: Counts
     evaluation_steps: tuple[int, ...]
+    inference_budgets: tuple[int, ...]
+    """Inference steps of the points at every evaluation step."""
     cohort_key: Any = field(repr=False)
 
     @classmethod
@@ -200,8 +239,14 @@ class Cell:
             config=config,
             counts=trainer.count(made),
             evaluation_steps=tuple(trainer.evaluation_steps(made)),
+            inference_budgets=inference_budgets(trainer, made),
             cohort_key=trainer.cohort_key(made),
         )
+
+    @property
+    def points(self) -> int:
+        """Points of the whole run."""
+        return len(self.evaluation_steps) * len(self.inference_budgets)
 
     @property
     def columns(self) -> dict[str, Literal]:
@@ -213,13 +258,13 @@ class Cell:
         return {**self.config, **counts}
 
 
-def point_columns(cell: Cell, steps: np.ndarray) -> dict[str, np.ndarray]:
-    """The columns of a cell's points that are known before it runs; shapes (points,)."""
-    per_step = cell.config.get("batch_size", 1)
+def point_columns(cell: Cell) -> dict[str, np.ndarray]:
+    """The columns of a cell's points that are known before it runs, the budgets of a step in turn; shapes (points,)."""
+    steps = np.repeat(np.asarray(cell.evaluation_steps, np.float64), len(cell.inference_budgets))
     return {
         "step": steps,
-        "inference_steps": np.ones_like(steps),
-        "examples": steps * per_step,
+        "inference_steps": np.tile(np.asarray(cell.inference_budgets, np.float64), len(cell.evaluation_steps)),
+        "examples": steps * cell.config.get("batch_size", 1),
         "flops": steps * cell.counts.flops_per_step,
     }
 

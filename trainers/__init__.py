@@ -8,7 +8,18 @@ from __future__ import annotations
 import difflib
 import importlib
 
-from trainers.contract import Checkpoint, Context, Counts, End, Ending, Point, Trainer, TrainerError
+from trainers.contract import (
+    Checkpoint,
+    Context,
+    Counts,
+    End,
+    Ending,
+    Point,
+    Trainer,
+    TrainerError,
+    inference_budgets,
+    units,
+)
 
 __all__ = [
     "TRAINERS",
@@ -20,7 +31,9 @@ __all__ = [
     "Point",
     "Trainer",
     "TrainerError",
+    "inference_budgets",
     "load_trainer",
+    "units",
 ]
 
 TRAINERS = {

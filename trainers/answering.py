@@ -31,7 +31,7 @@ from trainers.data.order import EpochOrder
 from trainers.optimisation import StackedAdamW, schedule_rules
 from trainers.schedule import log_spaced_steps
 from trainers.transformer import Past, Shape, decayed, initial_weights, logits, views
-from trainers.votes import result_codes, vote_and_pass_errors
+from trainers.votes import result_codes, vote_and_pass_errors, vote_sizes
 
 TEST_SEED = 0x7E57
 """Seed of the test questions, the same for every cell."""
@@ -122,6 +122,13 @@ class Format:
 class AnsweringTrainer:
     """The contract for a task, which adds a name, a version, a Config, `format` and `questions`."""
 
+    units = {
+        "dataset_size": "questions",
+        "examples": "questions",
+        "batch_size": "questions",
+        "inference_steps": "answers",
+    }
+
     def format(self, config) -> Format:
         raise NotImplementedError
 
@@ -149,6 +156,9 @@ class AnsweringTrainer:
 
     def evaluation_steps(self, config) -> tuple[int, ...]:
         return log_spaced_steps(config.steps, first=32, per_doubling=2)
+
+    def inference_budgets(self, config) -> tuple[int, ...]:
+        return vote_sizes(config.answers)
 
     def cohort_key(self, config) -> tuple:
         if config.width > WIDEST_COHORT:

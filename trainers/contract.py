@@ -8,6 +8,11 @@ A trainer turns configurations into points and knows nothing of grids, clusters 
     cohort_key(config)               cells with equal keys may be trained together as one program
     train(configs, context)          the run itself: an iterator of points and ends
 
+and that may have
+
+    inference_budgets(config)        the inference steps that every measurement is made at, where these are not 1 alone
+    units                            what numbers count, by column: {"dataset_size": "tokens"}; others are not guessed
+
 Three rules are tested for every trainer. A cell's points do not depend on the cohort it trained in (equal within float
 tolerance), nor on being interrupted and resumed (bitwise equal on CPU), and one seed gives one result. Counting never
 imports the training framework, so that a plan of thousands of cells answers at once.
@@ -69,7 +74,7 @@ class Point:
     metrics: Mapping[str, float]
     """Every metric measured here, by name. Values are finite."""
     examples: int
-    """Training examples processed so far, repeats included (tokens for language, environment steps for agents)."""
+    """Training examples processed so far, repeats included, in the trainer's unit."""
     flops: float
     """Training FLOPs spent so far."""
     seconds: float
@@ -130,6 +135,17 @@ class Trainer(Protocol):
     def cohort_key(self, config: Any) -> Hashable: ...
 
     def train(self, configs: Sequence[Any], context: Context) -> Iterator[Point | End]: ...
+
+
+def inference_budgets(trainer: Trainer, config: Any) -> tuple[int, ...]:
+    """Inference steps of the points that a run has at every evaluation step: what the trainer says, or 1 alone."""
+    says = getattr(trainer, "inference_budgets", None)
+    return tuple(says(config)) if says else (1,)
+
+
+def units(trainer: Trainer) -> Mapping[str, str]:
+    """What the numbers in a column count, in the plural, for the columns of which the trainer says it."""
+    return getattr(trainer, "units", {})
 
 
 def check_config(config: Any, **rules: tuple[bool, str]) -> None:

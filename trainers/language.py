@@ -153,6 +153,7 @@ class Language:
     name = "language"
     version = 1
     Config = LanguageConfig
+    units = {"dataset_size": "tokens", "examples": "tokens", "batch_size": "tokens"}
 
     def count(self, config: LanguageConfig) -> Counts:
         total, without_embeddings = parameters(config)

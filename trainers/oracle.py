@@ -74,6 +74,7 @@ class Oracle:
     name = "oracle"
     version = 1
     Config = OracleConfig
+    units = {"dataset_size": "examples", "examples": "examples", "batch_size": "examples"}
 
     def count(self, config: OracleConfig) -> Counts:
         return Counts(

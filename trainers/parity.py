@@ -93,6 +93,7 @@ class Parity:
     name = "parity"
     version = 1
     Config = ParityConfig
+    units = {"dataset_size": "examples", "examples": "examples", "batch_size": "examples"}
 
     def count(self, config: ParityConfig) -> Counts:
         layers = list(pairwise(_sizes(config)))

@@ -142,6 +142,7 @@ class Procgen:
     name = "procgen"
     version = 1
     Config = ProcgenConfig
+    units = {"dataset_size": "levels", "examples": "environment steps", "batch_size": "environment steps"}
 
     def count(self, config: ProcgenConfig) -> Counts:
         layers = _layers(config)

@@ -152,6 +152,7 @@ class Vision:
     name = "vision"
     version = 1
     Config = VisionConfig
+    units = {"dataset_size": "pictures", "examples": "pictures", "batch_size": "pictures"}
 
     def count(self, config: VisionConfig) -> Counts:
         every, inner = parameters(config)

@@ -7,9 +7,11 @@ import dataclasses
 import pytest
 from rehearsal import make_study, run_study
 
-from pipeline import Axis
+from pipeline import Axis, Metric, Split, show
+from pipeline.analysis import prepare
 from pipeline.cost import Throughput, Timing, gather
 from pipeline.plan import State, make_plan
+from pipeline.study import PlannedPoints
 
 
 def states(study, store) -> set[str]:
@@ -117,3 +119,66 @@ def test_every_cell_says_what_it_costs(store):
         assert entry["predicted_seconds"] > 0
         assert entry["split"] in ("fitted", "held out", "both")
         assert dataclasses.asdict(cell.counts).items() >= {("parameters", entry["parameters"])}
+
+
+def make_answering_study(**changes):
+    """Two cells whose checkpoints are each measured at four inference budgets."""
+    settings = {
+        "trainer": "addition",
+        "fixed": {"digits": 1, "width": 8, "heads": 2, "depth": 1, "steps": 128, "batch_size": 8, "test_size": 16}
+        | {"answers": 8, "sampled_questions": 16},
+        "axes": [Axis("dataset_size", (16, 64))],
+        "seeds": (0,),
+        "inputs": ("dataset_size", "step", "inference_steps"),
+        "metric": Metric(name="pass_error"),
+        "split": Split(
+            held_out="inference_steps > 4 or step > 91 or dataset_size > 32",
+            excluded={"warm-up": "step < 45", "one answer, long run": "inference_steps < 2 and step > 100"},
+        ),
+    }
+    return make_study(**{**settings, **changes})
+
+
+def test_the_plan_splits_the_points_as_their_table_does(store):
+    study = make_answering_study()
+    made = make_plan(study, store)
+    run_study(study, store)
+    table = store.table()
+    prepared = prepare(study, table)
+    sides = prepared.rows.groupby(["cell", "held_out"]).size()
+    for one in made.cells:
+        counted = {
+            side: int(sides.get((one.cell.id, held), 0)) for side, held in (("fitted", False), ("held_out", True))
+        }
+        excluded = int((table["cell"] == one.cell.id).sum()) - sum(counted.values())
+        assert dataclasses.asdict(one.points) == counted | {"excluded": excluded}
+        assert one.cell.points == (table["cell"] == one.cell.id).sum() == 5 * 4
+    assert [one.split for one in made.cells] == ["both", "held out"]
+    assert made.points.fitted == len(prepared.fitted) == 3 * 3
+    assert made.points.held_out == len(prepared.held_out)
+    assert made.points.excluded == sum(prepared.excluded.values()) == 2 * (4 + 1)
+
+
+def test_the_plan_shows_where_the_points_go(store, capsys):
+    study = make_answering_study()
+    facts = make_plan(study, store).to_json()
+    assert facts["points"] == {"fitted": 9, "held_out": 21, "excluded": 10, "judged_later": []}
+    assert facts["inference_budgets"] == facts["cells"][0]["inference_budgets"] == [1, 2, 4, 8]
+    show.plan(make_plan(study, store), every=True)
+    line = "points: 9 fitted, 21 held out, 10 excluded; each step measured at 1, 2, 4, 8 inference steps"
+    assert line in capsys.readouterr().out.splitlines()
+
+
+def test_a_rule_that_asks_for_the_metric_is_judged_later(store, capsys):
+    study = make_study(split=Split(held_out="step > 200", excluded={"unlearned": "loss > 4", "warm-up": "step < 32"}))
+    made = make_plan(study, store)
+    assert made.points == PlannedPoints(fitted=8 * 3, held_out=8 * 2, excluded=8)
+    show.plan(made, every=False)
+    out = capsys.readouterr().out
+    assert "points: 24 fitted, 16 held out, 8 excluded; 'unlearned' is judged when they are measured\n" in out
+
+
+def test_a_cell_without_points_that_take_part_is_no_side_of_the_split(store):
+    study = make_study(split=Split(held_out="step > 200", excluded={"small": "parameters < 2000"}))
+    assert {one.split for one in make_plan(study, store).cells} == {"excluded", "both"}
+    assert {study.held_out_share(cell) for cell in study.cells} == {0.0, 2 / 6}

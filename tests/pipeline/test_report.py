@@ -18,6 +18,7 @@ from pipeline.report import render, write_report
 from pipeline.report_facts import headline
 from pipeline.slices import slices
 from pipeline.store import CellRecord
+from pipeline.study import point_columns
 from trainers import load_trainer
 from trainers.contract import Point
 
@@ -130,6 +131,34 @@ def unbalanced(page: str) -> list[str]:
 
     Reader().feed(page)
     return wrong + open_tags
+
+
+def language_study() -> tuple[Study, pd.DataFrame]:
+    """A study of the language trainer with imagined losses: nothing is trained."""
+    study = make_study(
+        trainer="language",
+        fixed={"steps": 256, "head_size": 16, "depth": 1},
+        axes=[Axis("width", (16, 32, 64)), Axis("dataset_size", (4_096, 16_384)), Axis("batch_size", (1_024, 2_048))],
+        hyperparameters=("batch_size",),
+        split=Split(held_out="dataset_size > 10000"),
+    )
+    rows = []
+    for cell in study.cells:
+        loss = 1 + 20 * cell.columns["parameters"] ** -0.3 + 9 * (point_columns(cell)["step"]) ** -0.5
+        head = {"cell": cell.id, "status": "done", "trainer": cell.trainer, "version": cell.version, **cell.columns}
+        rows.append(pd.DataFrame(head | point_columns(cell) | {"loss": loss, "seconds": 1.0}))
+    return study, pd.concat(rows, ignore_index=True)
+
+
+def test_numbers_are_called_what_the_trainer_counts(page, monkeypatch):
+    assert "Unique training examples" in page
+    text = render(analysis_of(*language_study(), laws=("m2",)))
+    assert "Unique training tokens" in text and "Batch size (tokens a step)" in text
+    assert "unique training tokens" in text, "the figures' axes say it too"
+    assert "examples" not in text
+    monkeypatch.delattr(type(load_trainer("language")), "units")
+    text = render(analysis_of(*language_study(), laws=("m2",)))
+    assert "<h3>Dataset size</h3>" in text and "tokens" not in text and "unique training" not in text
 
 
 def test_the_file_needs_nothing_else_and_is_the_same_twice(analysis, page, tmp_path):

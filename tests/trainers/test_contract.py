@@ -13,7 +13,7 @@ import pytest
 from corpus import CORPUS
 from recording import Recorder, run
 
-from trainers import TRAINERS, End, Ending, Trainer, TrainerError, load_trainer
+from trainers import TRAINERS, End, Ending, Trainer, TrainerError, inference_budgets, load_trainer, units
 
 SMALL_AGENT = {
     "game": "bossfight",
@@ -140,11 +140,19 @@ def test_every_field_has_a_default_and_says_what_it_is(trainer):
             assert documented, f"{statement.target.id} has no docstring"
 
 
+def test_what_is_counted_is_declared(trainer):
+    """A report says what a number counts, and takes no trainer's examples for another's tokens."""
+    fields = {field.name for field in dataclasses.fields(trainer.Config)}
+    assert {"batch_size", "examples"} | ({"dataset_size"} & fields) <= set(units(trainer))
+    assert set(units(trainer)) <= fields | {"examples", "step", "inference_steps"}
+
+
 def test_a_run_keeps_to_its_plan(trainer, configs):
     points, ends = run(trainer, configs)
     for cell, config in enumerate(configs):
         counts, steps = trainer.count(config), trainer.evaluation_steps(config)
-        assert [step for of, step, inference in points if (of, inference) == (cell, 1)] == list(steps)
+        planned = list(itertools.product(steps, inference_budgets(trainer, config)))
+        assert [(step, inference) for of, step, inference in points if of == cell] == planned
         assert steps[-1] == counts.steps == config.steps
         assert ends[cell] == End(cell=cell, step=config.steps)
         assert 0 < counts.parameters_without_embeddings <= counts.parameters
