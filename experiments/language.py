@@ -20,26 +20,16 @@ from pipeline import Axis, Metric, Split, Study
 STUDY = Study(
     name="language",
     trainer="language",
-    fixed={
-        "depth": 2,
-        "head_size": 16,
-        "context_length": 64,
-        "steps": 512,
-        "batch_size": 1024,
-        "learning_rate": 4e-3,
-        # A rate that does not fall makes every point of a run an honest measurement of its length.
-        "schedule": "constant",
-        "validation_tokens": 32_768,
-    },
+    fixed={"depth": 2, "head_size": 16, "context_length": 64, "validation_tokens": 32_768}
+    # A rate that does not fall makes every point of a run an honest measurement of its length.
+    | {"steps": 512, "batch_size": 1024, "learning_rate": 4e-3, "schedule": "constant"},
     axes=[
         Axis("width", (16, 32, 64, 128)),
         Axis("dataset_size", (16_384, 65_536, 262_144, 1_048_576)),
     ],
-    seeds=(0,),
     inputs=("parameters", "dataset_size", "step"),
     metric=Metric(name="loss"),
     split=Split(held_out="parameters > 2e5 or dataset_size > 3e5 or step > 256", excluded={"warm-up": "step < 32"}),
-    laws=("m2", "cf", "bnsl", "unsl"),
     cohort_size=1,
 )
 
@@ -49,17 +39,9 @@ _GPU = replace(
     STUDY,
     name="language-gpu",
     fixed=_FINEWEB
-    | {
-        "architecture": "llama",
-        "corpus_tokens": 140_000_000,
-        "vocabulary": 16_384,
-        "head_size": 64,
-        "depth": 8,
-        "context_length": 512,
-        "steps": 2_000,
-        "batch_size": 65_536,
-        "validation_tokens": 2_000_000,
-    },
+    | {"corpus_tokens": 140_000_000, "validation_tokens": 2_000_000, "vocabulary": 16_384}
+    | {"architecture": "llama", "depth": 8, "head_size": 64, "context_length": 512}
+    | {"steps": 2_000, "batch_size": 65_536},
     axes=[
         Axis("width", (128, 192, 320, 512)),
         Axis("dataset_size", (2_000_000, 8_000_000, 32_000_000, 128_000_000)),
@@ -73,17 +55,9 @@ _PAPER = replace(
     _GPU,
     name="language-paper",
     fixed=_FINEWEB
-    | {
-        "corpus_tokens": 9_000_000_000,
-        "vocabulary": 32_768,
-        "head_size": 64,
-        "context_length": 1_024,
-        "batch_size": 524_288,
-        "accumulation": 8,
-        "steps": 19_000,
-        "validation_tokens": 10_000_000,
-        "downstream": "lambada,hellaswag,arc_easy,arc_challenge,piqa,winogrande,openbookqa,siqa,boolq",
-    },
+    | {"corpus_tokens": 9_000_000_000, "validation_tokens": 10_000_000, "vocabulary": 32_768}
+    | {"head_size": 64, "context_length": 1_024, "steps": 19_000, "batch_size": 524_288, "accumulation": 8}
+    | {"downstream": "lambada,hellaswag,arc_easy,arc_challenge,piqa,winogrande,openbookqa,siqa,boolq"},
     axes=[
         Axis("architecture", ("gpt2", "llama", "mamba2")),
         Axis("width, depth", ((256, 8), (512, 10), (768, 12), (1024, 16), (1536, 20))),
