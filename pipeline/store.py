@@ -5,6 +5,7 @@
     STORE/STUDY/journal/00000042.jsonl    events of cells that are not finished, in the order in which they arrived
     STORE/STUDY/checkpoints/CELL/         state of unfinished cells (written by workers)
     STORE/STUDY/driver.json               who is writing
+    STORE/STUDY/fit.json                  the last fit, for W&B (written by `unsl report`)
 
 The driver alone writes points and journal, always whole files. An event is in the journal before anyone else hears of
 it. When a cell ends, its points move into Parquet and its journal goes. Whatever the moment of a crash, a point is in

@@ -164,6 +164,7 @@ def fit(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     from pipeline.analysis import analyse, fingerprint
+    from pipeline.last_fit import LastFit
     from pipeline.report import write_report
     from pipeline.tracking import make_tracker
 
@@ -182,7 +183,12 @@ def report(options: argparse.Namespace) -> int:
         facts = {"made_from": made_from, **analysis.to_json()}
         _write_json(beside, facts)
         tracker = make_tracker(options.wandb, study=study, folder=_tracking_folder(store))
-        tracker.summarise([_flat(law) for law in facts["laws"]], path)
+        fit = LastFit.of([_flat(law) for law in facts["laws"]], path)
+        try:
+            fit.save(store.folder)
+        except OSError as error:  # A store that one may only read is no reason to have no report.
+            _say(f"the store does not keep this fit for `unsl sync`: {error}")
+        tracker.summarise(fit)
         _say(tracker.close(TRACKING_CLOSE_SECONDS).message)
     _print_laws(facts, options)
     note = " (unchanged: nothing was fitted again)" if unchanged else ""
@@ -201,9 +207,10 @@ def sync(options: argparse.Namespace) -> int:
 
     study, store = _study_and_store(options)
     outcome = send(options.wandb, study=study, store=store, folder=_tracking_folder(store))
-    print(f"{outcome.runs} runs with {outcome.points} points sent, {outcome.runs_left} left")
+    fit = " and the fit" if outcome.fits else ""
+    print(f"{outcome.runs} runs with {outcome.points} points{fit} sent, {outcome.runs_left + outcome.fits_left} left")
     _say(outcome.message)
-    return 1 if outcome.runs_left else 0
+    return 1 if outcome.message else 0
 
 
 def _flat(law: dict[str, Any]) -> dict[str, Any]:

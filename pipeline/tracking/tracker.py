@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.events import Event, Measured
+from pipeline.last_fit import LastFit
 from pipeline.store import Store
 from pipeline.study import Cell, Study
 from pipeline.tracking.mirrors import Mirrors
@@ -28,6 +28,10 @@ class TrackingOutcome:
     """Points sent; those of a cell that was written again count again."""
     runs_left: int = 0
     """Cells that were not sent, or not to their end."""
+    fits: int = 0
+    """1 if a fit was sent."""
+    fits_left: int = 0
+    """1 if a fit was not."""
     failures: int = 0
     """Errors on the way, those included that a second try made good."""
     message: str = ""
@@ -45,7 +49,9 @@ class NoTracker:
 
     def catch_up(self, store: Store, *, unfinished: bool = False) -> None: ...
 
-    def summarise(self, rows: Sequence[Mapping[str, Any]], report_path: str | None = None) -> None: ...
+    def catch_up_fit(self, store: Store) -> None: ...
+
+    def summarise(self, fit: LastFit) -> None: ...
 
     def close(self, timeout_seconds: float | None = None) -> TrackingOutcome:
         return TrackingOutcome()
@@ -64,8 +70,9 @@ def make_tracker(mode: str, *, study: Study, folder: str) -> Tracker | NoTracker
 def sync(
     mode: str, *, study: Study, store: Store, folder: str, timeout_seconds: float | None = None
 ) -> TrackingOutcome:
-    """Send what W&B lacks of a study's store, unfinished cells included."""
+    """Send what W&B lacks of a study's store, unfinished cells and the last fit included."""
     tracker = make_tracker(mode, study=study, folder=folder)
+    tracker.catch_up_fit(store)
     tracker.catch_up(store, unfinished=True)
     return tracker.close(timeout_seconds)
 
@@ -81,7 +88,10 @@ class Tracker:
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
         self._begun: set[str] = set()
         self._mirrors = Mirrors(runs)
-        self._lost = 0
+        self._lost = False
+        self._fits: set[str] = set()
+        """Fits that are to be sent, by what tells them apart; and those that were."""
+        self._sent_fits: set[str] = set()
         self._closing = False
         self._left = threading.Event()
         self._outcome: TrackingOutcome | None = None
@@ -103,9 +113,14 @@ class Tracker:
         """Send, when there is time, what an earlier driver did not: finished cells, and unfinished ones if asked to."""
         self._queue.put((self._mirrors.catch_up, (store, self._begun, unfinished)))
 
-    def summarise(self, rows: Sequence[Mapping[str, Any]], report_path: str | None = None) -> None:
+    def catch_up_fit(self, store: Store) -> None:
+        """Send the store's last fit, if W&B does not have it."""
+        self._queue.put((self._catch_up_fit, (store,)))
+
+    def summarise(self, fit: LastFit) -> None:
         """A fit's table, a row a law, and the report's HTML file: one run of job type `fit`."""
-        self._queue.put((self._runs.send_fit, (tuple(dict(row) for row in rows), report_path)))
+        self._fits.add(fit.digest)
+        self._queue.put((self._send_fit, (fit,)))
 
     def close(self, timeout_seconds: float | None = None) -> TrackingOutcome:
         """Send the rest, for so long at most, and say what came of it. Never raises.
@@ -139,7 +154,17 @@ class Tracker:
                 method(*arguments)
             except Exception as error:
                 self._mirrors.note_failure(error)
-                self._lost += 1
+                self._lost = True
+
+    def _catch_up_fit(self, store: Store) -> None:
+        fit = LastFit.load(store.folder)
+        if fit is not None and not self._runs.has_fit(fit):
+            self._fits.add(fit.digest)
+            self._send_fit(fit)
+
+    def _send_fit(self, fit: LastFit) -> None:
+        self._runs.send_fit(fit)
+        self._sent_fits.add(fit.digest)
 
     def _settle(self) -> None:
         self._closing = True
@@ -149,9 +174,12 @@ class Tracker:
         mirrors = self._mirrors
         left = mirrors.left() | self._unheard()
         failures = list(mirrors.failures)
+        fits_left = self._fits - self._sent_fits
+        missed = [f"{len(left)} of {len(left | mirrors.complete)} cells"] if left else []
+        missed += ["the fit"] if fits_left else []
         message = ""
-        if left or self._lost:
-            what = f"{len(left)} of {len(left | mirrors.complete)} cells" if left else "the fit"
+        if missed or self._lost:
+            what = " and ".join(missed) or "what earlier runs left"
             why = f" ({len(failures)} errors, the first: {failures[0][:MOST_MESSAGE]})" if failures else " in time"
             message = (
                 f"W&B did not get {what}{why}. Nothing is lost, the store has it: `unsl sync {self._runs.study.name}`"
@@ -160,6 +188,8 @@ class Tracker:
             runs=len(mirrors.complete - left),
             points=mirrors.points,
             runs_left=len(left),
+            fits=len(self._sent_fits),
+            fits_left=len(fits_left),
             failures=len(failures),
             message=message,
         )

@@ -13,13 +13,14 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import PipelineError
 from pipeline.events import Measured
+from pipeline.last_fit import LastFit
 from pipeline.study import Cell, Study, show_config
 from pipeline.tracking.pace import CREATIONS_AT_ONCE, CREATIONS_PER_SECOND, TokenBucket
 from pipeline.tracking.sent import Sent
@@ -131,14 +132,21 @@ class WandbRuns:
             facts |= {"failure": failure, "message": _without_passwords(message)[:MOST_MESSAGE]}
         run.summary.update({**last, **facts})
         run.finish(exit_code={"failed": 1, "started": STOPPED}.get(status, 0))
-        folder = "" if self.online else os.path.basename(os.path.dirname(run.dir))
-        self.sent.add(run.id, points=len(points), status=status, row=row, folder=folder)
+        self.sent.add(run.id, points=len(points), status=status, row=row, folder=self._folder_of(run))
 
-    def send_fit(self, rows: Sequence[Mapping[str, Any]], report_path: str | None) -> None:
+    @property
+    def fit_id(self) -> str:
+        return f"{self.study.name}-fit"
+
+    def has_fit(self, fit: LastFit) -> bool:
+        """Whether this very fit was handed over."""
+        return self.sent.has(self.fit_id, points=len(fit.rows), status=fit.digest)
+
+    def send_fit(self, fit: LastFit) -> None:
         """The table of laws, and the report, as one run that each later fit of the study replaces."""
         study = self.study
         run = self._open(
-            id=f"{study.name}-fit",
+            id=self.fit_id,
             name=f"{study.name} fit",
             job_type="fit",
             tags=[study.name, "fit"],
@@ -149,14 +157,14 @@ class WandbRuns:
             },
         )
         try:
-            rows = [{name: _plain(value) for name, value in row.items()} for row in rows]
+            rows = [{name: _plain(value) for name, value in row.items()} for row in fit.rows]
             columns = list(dict.fromkeys(name for row in rows for name in row))
             table = self._wandb.Table(
                 columns=columns, data=[[row.get(name) for name in columns] for row in rows], allow_mixed_types=True
             )
             media = {"laws": table}
-            if report_path is not None:
-                media["report"] = self._wandb.Html(report_path, inject=False)
+            if fit.report_here is not None:
+                media["report"] = self._wandb.Html(fit.report_here, inject=False)
             run.log(media)
             run.summary.update(
                 {
@@ -170,6 +178,11 @@ class WandbRuns:
                 _wait_for_table(table)
         finally:  # A run left open would be waited for when the process ends.
             run.finish()
+        self.sent.add(run.id, points=len(fit.rows), status=fit.digest, row=-1, folder=self._folder_of(run))
+
+    def _folder_of(self, run: Any) -> str:
+        """Name of the folder with a run's offline files."""
+        return "" if self.online else os.path.basename(os.path.dirname(run.dir))
 
     def end(self, *, failed: bool) -> None:
         """Wait for wandb's helper process: a finished run's file is complete only a moment after `finish` returns.

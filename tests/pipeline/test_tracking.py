@@ -12,6 +12,7 @@ from rehearsal import make_study, run_study
 from tracked import CELLS, LONG, STUDY, ended, failed, measured, rows, run_id, wait_for
 
 from pipeline import Axis
+from pipeline.last_fit import LastFit
 from pipeline.store import Writer
 from pipeline.tracking import make_tracker, sync
 from trainers import Ending
@@ -173,7 +174,7 @@ def test_a_fit_is_a_run_of_its_own(folder, tmp_path):
     table = [{"law": "cf", "rmsle_fit": 0.1, "rmsle_held_out": math.nan}, {"law": "unsl", "rmsle_fit": 0.05}]
     for _ in range(2):
         tracker = make_tracker("offline", study=STUDY, folder=folder)
-        tracker.summarise(table, str(report))
+        tracker.summarise(LastFit.of(table, str(report)))
         assert tracker.close(LONG).failures == 0
     (run,) = read_offline_runs(folder).values()
     assert (run.job_type, run.group) == ("fit", STUDY.name)

@@ -12,6 +12,7 @@ import pytest
 from offline_wandb import read_offline_points
 from tracked import CELLS, LONG, STUDY, ended, measured, python, rows, run_id, wait_for
 
+from pipeline.last_fit import LastFit
 from pipeline.tracking import make_tracker, mirrors
 
 pytestmark = pytest.mark.usefixtures("no_account")
@@ -38,7 +39,7 @@ def test_a_wandb_that_raises_hurts_nobody(folder, monkeypatch, where):
         setattr(fine, where, fail)
     tracker = make_tracker("offline", study=STUDY, folder=folder)
     everything_told(tracker)
-    tracker.summarise([{"law": "cf"}], None)
+    tracker.summarise(LastFit.of([{"law": "cf"}]))
     outcome = tracker.close(LONG)
     assert (outcome.runs, outcome.runs_left) == (0, len(CELLS))
     assert outcome.failures >= 2
@@ -90,13 +91,15 @@ def test_a_wandb_that_hangs_neither_blocks_nor_delays(folder, monkeypatch):
     monkeypatch.setattr(tracker._runs, "leave", lambda: None)  # It would end the helper of the tests after this one.
     began = time.monotonic()
     everything_told(tracker)
+    tracker.summarise(LastFit.of([{"law": "cf"}]))
     for step in range(10, 2_010):
         tracker.tell([measured(CELLS[0], step)])
     assert time.monotonic() - began < 1.0
     outcome = tracker.close(0.5)
     assert time.monotonic() - began < 2.0
     release.set()
-    assert outcome.runs_left == len(CELLS) and "in time" in outcome.message
+    assert (outcome.runs_left, outcome.fits_left) == (len(CELLS), 1)
+    assert f"{len(CELLS)} of {len(CELLS)} cells and the fit in time" in outcome.message
 
 
 def test_a_server_that_never_answers_does_not_keep_the_process(folder):

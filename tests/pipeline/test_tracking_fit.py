@@ -12,7 +12,9 @@ from rehearsal import make_study, run_study
 from tracked import LONG, STUDY
 from wandb_stub import WandbStub
 
-from pipeline.tracking import make_tracker
+from pipeline import cli, verbs
+from pipeline.last_fit import LastFit
+from pipeline.tracking import make_tracker, sync
 
 FIT = f"{STUDY.name}-fit"
 LAWS = [
@@ -31,7 +33,7 @@ def page(tmp_path) -> str:
 
 def send(laws, page, folder):
     tracker = make_tracker("online", study=STUDY, folder=folder)
-    tracker.summarise(laws, page)
+    tracker.summarise(LastFit.of(laws, page))
     return tracker.close(LONG)
 
 
@@ -73,6 +75,56 @@ def test_a_table_that_is_not_taken_is_not_called_sent(server, page, folder, oper
     assert outcome.failures == 1
     assert "W&B did not get the fit" in outcome.message and "did not take the table" in outcome.message
     assert not any(artifact.committed for artifact in server.artifacts.made)
+
+
+def test_a_fit_that_was_missed_is_sent_by_sync(server, store, page, folder):
+    server.refused = ("CommitArtifact",)
+    fit = LastFit.of(LAWS, page)
+    fit.save(store.folder)
+
+    def sync_online():
+        return sync("online", study=STUDY, store=store, folder=folder, timeout_seconds=LONG)
+
+    missed = send(LAWS, page, folder)
+    assert (missed.fits, missed.fits_left) == (0, 1) and "unsl sync rehearsal" in missed.message
+    missed = sync_online()
+    assert (missed.fits, missed.fits_left) == (0, 1) and "unsl sync rehearsal" in missed.message
+    server.refused = ()
+    sent = sync_online()
+    assert (sent.fits, sent.fits_left, sent.message) == (1, 0, "")
+    assert table_of(server) == LAWS
+    run = server.runs[FIT]
+    assert run.files[run.rows()[-1]["report"]["path"]].decode() == PAGE
+    assert sync_online().fits == 0, "it is there"
+    LastFit.of(LAWS[:1], page).save(store.folder)
+    assert sync_online().fits == 1, "another fit is not"
+    assert table_of(server) == LAWS[:1]
+
+
+def test_unsl_sync_sends_what_was_fitted_without_a_server(server, store, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(verbs, "load_study", lambda name, tier: STUDY)
+    run_study(STUDY, store)
+
+    def unsl(verb: str, mode: str) -> str:
+        assert cli.main([verb, STUDY.name, "--store", str(tmp_path / "runs"), "--wandb", mode]) == 0
+        return capsys.readouterr().out
+
+    unsl("report", "off")
+    assert "8 runs with 48 points and the fit sent, 0 left" in unsl("sync", "offline")
+    assert "0 runs with 0 points sent, 0 left" in unsl("sync", "offline")
+    assert not server.runs, "files are no server"
+    assert "8 runs with 48 points and the fit sent, 0 left" in unsl("sync", "online")
+    (law,) = table_of(server)
+    assert law["law"] == "cf" and law["rmsle_held_out"] > 0
+    assert server.runs[FIT].about["jobType"] == "fit"
+    assert "0 runs with 0 points sent, 0 left" in unsl("sync", "online")
+
+
+def test_a_report_that_is_gone_does_not_hold_the_table_back(server, store, page, folder):
+    LastFit.of(LAWS, page).save(store.folder)
+    os.remove(page)
+    assert sync("online", study=STUDY, store=store, folder=folder, timeout_seconds=LONG).fits == 1
+    assert table_of(server) == LAWS
 
 
 REPORT = """

@@ -38,8 +38,9 @@ def test_modes(monkeypatch, tmp_path):
 def test_off_imports_no_wandb(folder):
     done = python(
         "import sys; from rehearsal import make_study; from pipeline.tracking import make_tracker\n"
+        "from pipeline.last_fit import LastFit\n"
         f"study = make_study(); tracker = make_tracker('off', study=study, folder={folder!r})\n"
-        "tracker.begin(study.cells[0], []); tracker.tell([]); tracker.summarise([], None)\n"
+        "tracker.begin(study.cells[0], []); tracker.tell([]); tracker.summarise(LastFit.of([]))\n"
         "print(tracker.close(1).runs, tracker.note, 'wandb' in sys.modules)"
     )
     assert done.stdout == "0  False\n", done.stderr

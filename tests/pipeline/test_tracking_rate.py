@@ -7,6 +7,7 @@ from rehearsal import make_study
 from tracked import FakeRun, ended, measured, rows
 
 from pipeline import Axis
+from pipeline.last_fit import LastFit
 from pipeline.tracking.mirrors import Mirrors
 from pipeline.tracking.pace import CREATIONS_AT_ONCE, CREATIONS_PER_SECOND, TokenBucket
 from pipeline.tracking.wandb_runs import WandbRuns
@@ -131,7 +132,7 @@ def test_live_runs_get_their_points_while_others_wait_to_be_created(bucket, cloc
 def test_the_run_of_a_fit_takes_its_turn(bucket, clock, created, folder):
     for _ in range(CREATIONS_AT_ONCE):
         bucket.take()
-    WandbRuns(MANY, folder, online=True, creations=bucket).send_fit([{"law": "cf"}], None)
+    WandbRuns(MANY, folder, online=True, creations=bucket).send_fit(LastFit.of([{"law": "cf"}]))
     assert created == {f"{MANY.name}-fit": pytest.approx(1 / CREATIONS_PER_SECOND)}
 
 
