@@ -8,10 +8,9 @@ iteration of eight. On a CPU the process's own CPU seconds are counted, since a 
 users; on a GPU the clock is.
 
     python benchmarks/procgen_speed.py [--network impala|nature] [--width 1] [--device cpu|cuda] [--iterations 3]
-    python benchmarks/procgen_speed.py --learn coinrun --network nature --width 0.5 --iterations 48
 
-With --learn both train an agent from the same seeds of the environments, and what they reach on test levels is printed
-instead: do they learn alike?
+The last row is a bound for any loop that makes the same FLOPs in float32 on this core: the engine, and all FLOPs at the
+rate of one large matrix product. `procgen_learning.py` asks whether both loops learn alike.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainers.procgen import TEST_SEED, ProcgenConfig, _Run
-from trainers.procgen_envs import ACTIONS, Games, engine_seeds, play_once, test_games
+from trainers.procgen import ProcgenConfig, _Run, acting_flops, learning_flops
+from trainers.procgen_envs import ACTIONS, Games, engine_seeds
 
 GOAL = 3.0
 """On a CPU."""
@@ -156,7 +155,6 @@ def iterate(run: _Run) -> tuple[float, float]:
     seen = run.play(random)
     played = now(device)
     run.learn(seen, random)
-    run.step += 1
     return played - began, now(device) - played
 
 
@@ -179,34 +177,19 @@ def engine_seconds(config: ProcgenConfig, run: _Run) -> float:
         return now(run.agent.device) - began
 
 
-def compare_learning(config: ProcgenConfig, device: str) -> None:
-    """Train both and print what they return on the same test levels, beside random play."""
-    with _Run(0, config, device) as run, open_games(config, run.threads) as games:
-        usual = UsualLoop(config, device, games)
-        for step in range(1, config.steps + 1):
-            iterate(run)
-            usual.iterate()
-            if step in (config.steps // 4, config.steps // 2, config.steps):
-                random = np.random.default_rng(step)
-
-                def choose(_, frames, random=random):
-                    with torch.no_grad():
-                        logits = usual.agent(torch.from_numpy(frames).to(device))[0].logits.cpu().numpy()
-                    return (logits + random.gumbel(size=logits.shape)).argmax(1)
-
-                seeds = engine_seeds(config.test_episodes, TEST_SEED)
-                with test_games(game=config.game, mode=config.mode, seeds=seeds, threads=run.threads) as unseen:
-                    theirs = play_once(choose, unseen)
-                error, ours = theirs.std(ddof=1) / len(theirs) ** 0.5, run.measure()
-                print(
-                    f"{config.game}, {step * config.batch_size} environment steps: usual loop {theirs.mean():.2f} "
-                    f"+- {error:.2f}, unsl {ours['test_return']:.2f} +- {ours['test_return_error']:.2f}",
-                    flush=True,
-                )
+def product_seconds(config: ProcgenConfig, device: torch.device) -> float:
+    """Seconds of an iteration's FLOPs at the rate of a product of two matrices of 2,048 rows and columns."""
+    left, right = (torch.randn(2048, 2048, device=device) for _ in range(2))
+    best = float("inf")
+    for _ in range(10):
+        began = now(device)
+        left @ right
+        best = min(best, now(device) - began)
+    return best * (acting_flops(config) + learning_flops(config)) / (2 * 2048**3)
 
 
 def open_games(config: ProcgenConfig, threads: int) -> Games:
-    seeds = engine_seeds(config.environments, config.seed)
+    seeds = engine_seeds(config.environments, config.seed, 1, 0)  # As the trainer opens them at first.
     return Games(
         game=config.game, mode=config.mode, first_level=0, levels=config.dataset_size, seeds=seeds, threads=threads
     )
@@ -219,14 +202,8 @@ def main() -> None:
     options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options.add_argument("--iterations", type=int, default=3)
     options.add_argument("--minibatches", type=int, default=1, help="of 2,048 steps each, in an iteration")
-    options.add_argument("--learn", metavar="GAME", help="compare what is learned instead of speed")
-    options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
     torch.set_num_threads(1)
-    if chosen.learn:
-        few_steps = {"batch_size": 2048, "environments": 32, "learning_rate": 1e-3, "discount": 0.99}
-        settings = {"network": chosen.network, "width": chosen.width, "steps": chosen.iterations, "seed": chosen.seed}
-        return compare_learning(ProcgenConfig(game=chosen.learn, **few_steps, **settings), chosen.device)
     config = ProcgenConfig(
         network=chosen.network,
         width=chosen.width,
@@ -241,7 +218,7 @@ def main() -> None:
             seconds["unsl"].append(iterate(run))
             took = ", ".join(f"{name} {sum(rows[-1]):.1f} s" for name, rows in seconds.items())
             print(f"  iteration {len(seconds['unsl'])} of {chosen.iterations}: {took}", flush=True)
-        engine = engine_seconds(config, run)
+        engine, product = engine_seconds(config, run), product_seconds(config, run.agent.device)
     print(f"\n{config.network} width {config.width:g}, {config.batch_size} steps an iteration, {chosen.device}")
     print(f"{'':12}{'steps/s':>10}{'play s':>10}{'learn s':>10}{'engine':>9}{'network and rest':>18}")
     rate = {}
@@ -251,6 +228,9 @@ def main() -> None:
         rate[name] = config.batch_size / (play + learn)
         share = min(engine / (play + learn), 1.0)
         print(f"{name:12}{rate[name]:10.0f}{play:10.2f}{learn:10.2f}{share:9.0%}{1 - share:18.0%}")
+    bound = config.batch_size / (engine + product)
+    print(f"{'bound':12}{bound:10.0f}{'':20}{engine / (engine + product):9.0%}{product / (engine + product):18.0%}")
+    print(f"no loop of these FLOPs can be {bound / rate['usual loop']:.2f} times as fast as the usual one here")
     print(f"\nprocgen_speed: {rate['unsl'] / rate['usual loop']:.2f} (goal {GOAL:g})")
 
 

@@ -17,9 +17,10 @@ FLOPs are those of convolutions and matrix products, two for a multiply-add. Act
 step and one more an environment and iteration, to value the frame that comes next. Learning: `epochs` times the forward
 pass, the gradient of every weight and the gradient of every layer's input but the first's. Measurements do not count.
 
-A run stops and is saved between two iterations. The engine cannot save its state, so a checkpoint holds the actions
-since the environments were opened (at most `REOPEN_AFTER` steps an environment, which are then opened with new seeds),
-and a resumed run plays them again: it is bitwise equal to an uninterrupted one.
+A run is saved between two iterations. Asked to stop, it does so within the milliseconds of a step in the environments
+or of a group of rows, and gives up the iteration under way. The engine cannot save its state, so a checkpoint holds the
+actions since the environments were opened (at most `REOPEN_AFTER` steps an environment, which are then opened with new
+seeds), and a resumed run plays them again: it is bitwise equal to an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -27,9 +28,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,6 +47,7 @@ from trainers.procgen_envs import (
     play_once,
     test_games,
 )
+from trainers.procgen_ppo import Experience, RewardScale, learn, play
 from trainers.schedule import log_spaced_steps
 
 TEST_SEED = 0x7E57
@@ -56,13 +57,6 @@ LEAST_SHORTFALL = 0.01
 REOPEN_AFTER = 8_192
 """Steps of an environment before it is opened anew: bounds the replay of a resumed run to minutes at the most, and cuts
 short about one episode in forty."""
-CPU_ROWS = 64
-"""Rows that go forward and back at once on a CPU: their activations stay in its cache, which makes a minibatch of 2,048
-up to twice as fast as at once (measured)."""
-REWARD_LIMIT = 10.0
-"""Normalised rewards are cut at this size, as in OpenAI's baselines."""
-REWARD_DISCOUNT = 0.99
-"""Discount of the returns whose deviation normalises rewards: the default of OpenAI's baselines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +134,7 @@ class Procgen:
     """See the module's docstring."""
 
     name = "procgen"
-    version = 1
+    version = 2
     Config = ProcgenConfig
     units = {"dataset_size": "levels", "examples": "environment steps", "batch_size": "environment steps"}
 
@@ -169,8 +163,7 @@ class Procgen:
         for cell in range(len(configs)):
             if context.should_stop():
                 return
-            with _Run(cell, configs[cell], context.device) as run:
-                run.restore(context.load(cell))
+            with _Run(cell, configs[cell], context.device, context.should_stop) as run:
                 yield from run.run(context)
 
 
@@ -189,21 +182,25 @@ def _layers(config: ProcgenConfig) -> tuple[Layer, ...]:
     return network(config.network, config.width)
 
 
+class _Stopped(Exception):
+    """The run was asked to end within an iteration."""
+
+
 class _Run:
     """One cell from its start or its checkpoint on. A context manager: leaving it frees the environments."""
 
     STATE = ("weights", "first_moment", "second_moment")
 
-    def __init__(self, cell: int, config: ProcgenConfig, device: str):
-        self.cell, self.config = cell, config
+    def __init__(self, cell: int, config: ProcgenConfig, device: str, should_stop: Callable[[], bool] = lambda: False):
+        self.cell, self.config, self.should_stop = cell, config, should_stop
         self.agent = Agent(config.network, config.width, seed=config.seed, device=device)
         # Results do not depend on the engine's threads; a CPU cell has one core, a GPU's cell the whole machine.
         self.threads = 1 if self.agent.device.type == "cpu" else min(config.environments, os.cpu_count() or 1)
         self.rollout = config.batch_size // config.environments
         self.step, self.seconds, self.episodes = 0, 0.0, 0
-        self.scale = _RewardScale(config.environments)
+        self.scale = RewardScale(config.environments)
         self.games: Games | None = None
-        self.opened, self.frames = -1, None
+        self.opened = -1
 
     def __enter__(self) -> _Run:
         return self
@@ -213,58 +210,70 @@ class _Run:
             self.games.close()
             self.games = None
 
-    def restore(self, checkpoint: Checkpoint | None) -> None:
+    def restore(self, checkpoint: Checkpoint) -> None:
         import torch
 
-        if checkpoint is None:
-            return
-        self.step, self.seconds = checkpoint.step, checkpoint.seconds
+        self.step = checkpoint.step
         for name in self.STATE:
             with torch.no_grad():
                 getattr(self.agent, name).copy_(torch.from_numpy(checkpoint.arrays[name]))
-        self.scale = _RewardScale(self.config.environments, **{n: checkpoint.arrays[n] for n in _RewardScale.STATE})
+        self.scale = RewardScale(self.config.environments, **{n: checkpoint.arrays[n] for n in RewardScale.STATE})
         self.episodes = int(checkpoint.arrays["episodes"])
         opening = self._opening(self.step - 1)
         if opening == self._opening(self.step):
             self._open(opening)
-            self.games.replay(checkpoint.arrays["actions"])
+            self.games.replay(checkpoint.arrays["actions"], self.look)
 
-    def save(self, context: Context) -> None:
-        arrays = {name: getattr(self.agent, name).detach().cpu().numpy() for name in self.STATE}
-        arrays |= {name: np.asarray(getattr(self.scale, name)) for name in _RewardScale.STATE}
+    def checkpoint(self) -> Checkpoint:
+        """The state between two iterations; shares no memory with the run."""
+        arrays = {name: getattr(self.agent, name).detach().cpu().numpy().copy() for name in self.STATE}
+        arrays |= {name: np.array(getattr(self.scale, name)) for name in RewardScale.STATE}
         arrays |= {"episodes": np.asarray(self.episodes), "actions": np.stack(self.games.actions)}
-        context.save(self.cell, Checkpoint(step=self.step, seconds=self.seconds, arrays=arrays))
+        return Checkpoint(step=self.step, seconds=self.seconds, arrays=arrays)
+
+    def look(self) -> None:
+        """Raise where the run must end: an iteration that is under way is given up."""
+        if self.should_stop():
+            raise _Stopped
 
     def run(self, context: Context) -> Iterator[Point | End]:
+        kept = context.load(self.cell)
+        self.seconds = kept.seconds if kept else 0.0
+        began = time.perf_counter()
+        try:
+            if kept:
+                self.restore(kept)
+            evaluations = set(PROCGEN.evaluation_steps(self.config))
+            while self.step < self.config.steps:
+                self.iterate()
+                if not self.agent.is_finite():
+                    yield End(cell=self.cell, step=self.step, ending=Ending.DIVERGED)
+                    return
+                metrics = self.measure() if self.step in evaluations else None
+                self.seconds += time.perf_counter() - began
+                if metrics:
+                    yield self.point(metrics)
+                began = time.perf_counter()
+                kept = self.checkpoint()
+                if context.checkpoint_due():
+                    context.save(self.cell, kept)
+            yield End(cell=self.cell, step=self.step)
+        except _Stopped:
+            if kept:
+                context.save(self.cell, replace(kept, seconds=self.seconds + time.perf_counter() - began))
+
+    def iterate(self) -> None:
+        """Play and learn from one iteration."""
         import torch
 
-        evaluations = set(PROCGEN.evaluation_steps(self.config))
-        began = time.perf_counter()
-        while self.step < self.config.steps:
-            random = torch.Generator().manual_seed(int(engine_seeds(1, self.config.seed, 2, self.step)[0]))
-            self.learn(self.play(random), random)
-            self.step += 1
-            if not torch.isfinite(self.agent.weights).all():
-                yield End(cell=self.cell, step=self.step, ending=Ending.DIVERGED)
-                return
-            metrics = self.measure() if self.step in evaluations else None
-            now = time.perf_counter()
-            self.seconds, began = self.seconds + now - began, now
-            if metrics:
-                yield self.point(metrics)
-            stopping = self.step < self.config.steps and context.should_stop()
-            if stopping or context.checkpoint_due():
-                self.save(context)
-            if stopping:
-                return
-            began = time.perf_counter()
-        yield End(cell=self.cell, step=self.step)
+        random = torch.Generator().manual_seed(int(engine_seeds(1, self.config.seed, 2, self.step)[0]))
+        self.learn(self.play(random), random)
 
     def point(self, metrics: dict[str, float]) -> Point:
         acting, learning = acting_flops(self.config) * self.step, learning_flops(self.config) * self.step
         counted = {
             "episodes": float(self.episodes),
-            "optimiser_steps": float(self.step * self.config.epochs * self.config.minibatches),
+            "optimiser_steps": float(self._updates()),
             "acting_flops": acting,
             "learning_flops": learning,
         }
@@ -277,76 +286,26 @@ class _Run:
             seconds=self.seconds,
         )
 
-    def play(self, random) -> _Experience:
+    def play(self, random) -> Experience:
         """Play one iteration with the policy as it is."""
-        import torch
-
         if (opening := self._opening(self.step)) != self.opened:
             self._open(opening)
             self.scale.returns[:] = 0
-        of, device = self.config, self.agent.device
-        shape = (self.rollout, of.environments)
-        if self.frames is None:
-            self.frames = torch.empty((*shape, SIDE, SIDE, 3), dtype=torch.uint8, device=device)
-        logits, values = torch.empty((*shape, ACTIONS), device=device), torch.empty(shape, device=device)
-        actions = torch.empty(shape, dtype=torch.int64, device=device)
-        rewards, ended = np.empty(shape), np.empty(shape, bool)
-        # The action of the largest of logit plus Gumbel noise is drawn with the policy's probability.
-        noise = torch.rand((*shape, ACTIONS), generator=random).log_().neg_().log_().neg_().to(device)
-        with torch.no_grad():
-            for t in range(self.rollout):
-                self.frames[t].copy_(torch.from_numpy(self.games.frames))
-                logits[t], values[t] = self.agent(self.frames[t])
-                actions[t] = (logits[t] + noise[t]).argmax(1)
-                raw, ended[t] = self.games.step(actions[t].cpu().numpy())
-                rewards[t] = self.scale(raw, ended[t])
-            _, last = self.agent(torch.from_numpy(self.games.frames).to(device))
-            chances = logits.log_softmax(-1).gather(-1, actions[..., None])[..., 0]
-        self.episodes += int(ended.sum())
-        known = values.cpu().double().numpy()
-        advantages = _advantages(rewards, ended, known, last.cpu().double().numpy(), of.discount, of.gae_lambda)
-        return _Experience(
-            frames=self.frames.flatten(0, 1),
-            actions=actions.flatten(),
-            log_chances=chances.flatten(),
-            values=values.flatten(),
-            advantages=torch.from_numpy(advantages).float().to(device).flatten(),
-            targets=torch.from_numpy(advantages + known).float().to(device).flatten(),
+        seen = play(self.agent, self.games, self.scale, self.config, random, self.look)
+        self.episodes += seen.episodes
+        return seen
+
+    def learn(self, seen: Experience, random) -> None:
+        """Learn from an iteration, which ends with it."""
+        learn(
+            self.agent,
+            seen,
+            self.config,
+            random,
+            self.look,
+            updates=self.step * self.config.epochs * self.config.minibatches,
         )
-
-    def learn(self, seen: _Experience, random) -> None:
-        """Several passes of optimiser steps over an iteration's data."""
-        import torch
-
-        of, agent = self.config, self.agent
-        size = of.batch_size // of.minibatches
-        rows = CPU_ROWS if agent.device.type == "cpu" else size
-        updates = self.step * of.epochs * of.minibatches
-        for _ in range(of.epochs):
-            order = torch.randperm(of.batch_size, generator=random).to(agent.device)
-            for minibatch in order.split(size):
-                chosen = seen.advantages[minibatch]
-                deviation, mean = torch.std_mean(chosen)
-                agent.gradient.zero_()
-                for part in minibatch.split(rows):
-                    advantages = (seen.advantages[part] - mean) / (deviation + 1e-8)
-                    (self.losses(seen, part, advantages).sum() / size).backward()
-                updates += 1
-                agent.descend(updates, learning_rate=of.learning_rate, longest=of.gradient_norm)
-
-    def losses(self, seen: _Experience, part, advantages):
-        """The loss of each chosen row: clipped policy and value losses and the entropy bonus."""
-        import torch
-
-        of, (logits, values) = self.config, self.agent(seen.frames[part])
-        log_chances = logits.log_softmax(-1)
-        ratio = (log_chances.gather(1, seen.actions[part, None])[:, 0] - seen.log_chances[part]).exp()
-        policy = torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1 - of.clip, 1 + of.clip))
-        before, targets = seen.values[part], seen.targets[part]
-        clipped = before + (values - before).clamp(-of.clip, of.clip)
-        value = 0.5 * torch.maximum((values - targets).square(), (clipped - targets).square())
-        entropy = -(log_chances.exp() * log_chances).sum(1)
-        return policy + of.value_weight * value - of.entropy * entropy
+        self.step += 1
 
     def measure(self) -> dict[str, float]:
         """Play on test and on training levels with the policy as it is. Training state is not touched."""
@@ -356,6 +315,7 @@ class _Run:
         random = np.random.default_rng((of.seed, 3, self.step))
 
         def choose(playing: np.ndarray, frames: np.ndarray) -> np.ndarray:
+            self.look()
             with torch.no_grad():
                 logits, _ = self.agent(torch.from_numpy(frames).to(self.agent.device))
             # Noise for every environment, ended or not: what one sees does not depend on when others end.
@@ -377,6 +337,10 @@ class _Run:
             "shortfall": max(1 - test_normalised, LEAST_SHORTFALL),
         }
 
+    def _updates(self) -> int:
+        """Optimiser steps so far."""
+        return self.step * self.config.epochs * self.config.minibatches
+
     def _opening(self, step: int) -> int:
         """How often the environments have been opened anew when iteration `step` is played."""
         return step * self.rollout // REOPEN_AFTER
@@ -392,51 +356,6 @@ class _Run:
         return Games(
             game=of.game, mode=of.mode, first_level=0, levels=of.dataset_size, seeds=seeds, threads=self.threads
         )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Experience:
-    """What one iteration saw and did: tensors with a row an environment step."""
-
-    frames: Any
-    actions: Any
-    log_chances: Any
-    """Logarithm of the probability with which each action was chosen."""
-    values: Any
-    advantages: Any
-    targets: Any
-    """What the values should have been."""
-
-
-class _RewardScale:
-    """Divides rewards by the deviation of the running discounted returns, so that one learning rate fits all games."""
-
-    STATE = ("mean", "variance", "count", "returns")
-
-    def __init__(self, environments: int, mean=0.0, variance=1.0, count=1e-4, returns=None):
-        self.mean, self.variance, self.count = float(mean), float(variance), float(count)
-        self.returns = np.zeros(environments) if returns is None else np.array(returns)
-
-    def __call__(self, rewards: np.ndarray, ended: np.ndarray) -> np.ndarray:
-        self.returns = REWARD_DISCOUNT * self.returns + rewards
-        # Mean and variance of everything seen so far, joined with this step's (Chan, Golub & LeVeque).
-        size, away = len(rewards), self.returns.mean() - self.mean
-        total = self.count + size
-        squares = self.variance * self.count + self.returns.var() * size + away**2 * self.count * size / total
-        self.mean, self.variance, self.count = self.mean + away * size / total, squares / total, total
-        self.returns[ended] = 0
-        return np.clip(rewards / math.sqrt(self.variance + 1e-8), -REWARD_LIMIT, REWARD_LIMIT)
-
-
-def _advantages(rewards, ended, values, last, discount: float, decay: float) -> np.ndarray:
-    """Generalised advantage estimates (steps, environments); `last` are the values after the last step."""
-    advantages, later = np.empty_like(rewards), np.zeros_like(last)
-    for t in reversed(range(len(rewards))):
-        goes_on = ~ended[t]
-        error = rewards[t] + discount * goes_on * last - values[t]
-        advantages[t] = later = error + discount * decay * goes_on * later
-        last = values[t]
-    return advantages
 
 
 PROCGEN = Procgen()

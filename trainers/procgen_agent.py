@@ -15,6 +15,14 @@ import numpy as np
 from trainers.procgen_envs import ACTIONS, SIDE
 
 NETWORKS = ("nature", "impala")
+GAIN = math.sqrt(1 / 3)
+"""Of hidden layers: PyTorch's default, with which CleanRL starts its Procgen agents. Residual sums must not grow. The
+Nature network starts with sqrt(2) elsewhere; on StarPilot that learned more slowly at first (measured)."""
+POLICY_GAIN = 0.01
+"""The first policy is nearly uniform."""
+VALUE_GAIN = 1.0
+"""Usual for the value. Behind hidden layers of `GAIN` the first values are still nearly 0: an agent that starts
+optimistic learns to put off the end of an episode, by standing still where it must."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,8 +31,6 @@ class Layer:
 
     inputs: int
     outputs: int
-    gain: float
-    """Standard deviation of the initial weights, times the square root of the weights that enter an output."""
     kernel: int = 1
     stride: int = 1
     padding: int = 0
@@ -48,26 +54,22 @@ def network(kind: str, width: float) -> tuple[Layer, ...]:
         return max(1, round(channels * width))
 
     if kind == "nature":
-        # Gains of ReLU layers without residual connections (He et al., arXiv 1502.01852).
-        gain, a, b, hidden = math.sqrt(2), scaled(32), scaled(64), scaled(512)
+        a, b, hidden = scaled(32), scaled(64), scaled(512)
         body = [
-            Layer(inputs=3, outputs=a, kernel=8, stride=4, side=15, gain=gain),
-            Layer(inputs=a, outputs=b, kernel=4, stride=2, side=6, gain=gain),
-            Layer(inputs=b, outputs=b, kernel=3, side=4, gain=gain),
-            Layer(inputs=b * 16, outputs=hidden, gain=gain),
+            Layer(inputs=3, outputs=a, kernel=8, stride=4, side=15),
+            Layer(inputs=a, outputs=b, kernel=4, stride=2, side=6),
+            Layer(inputs=b, outputs=b, kernel=3, side=4),
+            Layer(inputs=b * 16, outputs=hidden),
         ]
     else:
-        # The deviation of PyTorch's default, which suits residual blocks: their sums must not grow.
-        gain, inputs, side, body = math.sqrt(1 / 3), 3, SIDE, []
+        inputs, side, body = 3, SIDE, []
         for outputs in (scaled(16), scaled(32), scaled(32)):
-            body.append(Layer(inputs=inputs, outputs=outputs, kernel=3, padding=1, side=side, gain=gain))
+            body.append(Layer(inputs=inputs, outputs=outputs, kernel=3, padding=1, side=side))
             inputs, side = outputs, side // 2
-            body += [Layer(inputs=outputs, outputs=outputs, kernel=3, padding=1, side=side, gain=gain)] * 4
+            body += [Layer(inputs=outputs, outputs=outputs, kernel=3, padding=1, side=side)] * 4
         hidden = scaled(256)
-        body.append(Layer(inputs=inputs * side**2, outputs=hidden, gain=gain))
-    # The first policy is nearly uniform, and the first value nearly 0: an agent that starts optimistic learns to put
-    # off the end of an episode, by standing still where it must.
-    return (*body, Layer(inputs=hidden, outputs=ACTIONS + 1, gain=0.01))
+        body.append(Layer(inputs=inputs * side**2, outputs=hidden))
+    return (*body, Layer(inputs=hidden, outputs=ACTIONS + 1))
 
 
 class Agent:
@@ -122,6 +124,12 @@ class Agent:
                 x = x + self._convolution(self._convolution(x.relu(), block).relu_(), block + 1)
         return x.movedim(1, 3).flatten(1)
 
+    def is_finite(self) -> bool:
+        """Whether every weight is a finite number."""
+        import torch
+
+        return bool(torch.isfinite(self.weights).all())
+
     def descend(self, update: int, *, learning_rate: float, longest: float) -> None:
         """Update number `update`, from 1 on, by a gradient that is shortened to norm `longest`.
 
@@ -139,9 +147,16 @@ class Agent:
 
 
 def _initial_weights(layers: tuple[Layer, ...], seed: int) -> np.ndarray:
-    """Normal weights and zero biases as one flat vector of shape (parameters,), float32."""
+    """Normal weights and zero biases as one flat vector of shape (parameters,), float32.
+
+    The deviation of an output's weights is its gain over the square root of their number.
+    """
     random, pieces = np.random.default_rng((seed, 0)), []
     for layer in layers:
+        gains = np.full(layer.outputs, GAIN)
+        if layer is layers[-1]:
+            gains = np.array([POLICY_GAIN] * ACTIONS + [VALUE_GAIN])
         entering = layer.weights // layer.outputs
-        pieces += [random.normal(0, layer.gain / math.sqrt(entering), layer.weights), np.zeros(layer.outputs)]
+        weights = random.normal(size=(layer.outputs, entering)) * gains[:, None] / math.sqrt(entering)
+        pieces += [weights.ravel(), np.zeros(layer.outputs)]
     return np.concatenate(pieces).astype(np.float32)

@@ -109,9 +109,13 @@ class Games:
         self.frames[which] = frames
         return rewards, terminated | truncated
 
-    def replay(self, actions: np.ndarray) -> None:
-        """Play recorded actions, uint8 of shape (steps, environments), to arrive where they led before."""
+    def replay(self, actions: np.ndarray, look: Callable[[], None] = lambda: None) -> None:
+        """Play recorded actions, uint8 of shape (steps, environments), to arrive where they led before.
+
+        `look` is called before each step: what it raises ends the replay.
+        """
         for row in actions:
+            look()
             self.step(row)
 
 
