@@ -180,6 +180,7 @@ class Driver:
         return jobs
 
     def _next_on_gpu(self) -> list[Job]:
+        self._packing.look(self.executor.gpus)
         for index, job in enumerate(self._queue):
             cells = self._cells_of(job)
             if self._packing.may_start(cells[0]):
@@ -199,7 +200,7 @@ class Driver:
                 self._seconds[event.cell] = event.point.seconds
                 continue
             if isinstance(event, Used):
-                self._packing.learn(self._cells[event.cell], event)
+                self._packing.hear(self._cells[event.cell], event)
                 continue
             self._unfinished.pop(event.cell, None)
             if isinstance(event, Failed):

@@ -98,15 +98,25 @@ class _Context:
         return self._should_stop()
 
 
+def gpu_types(device: str) -> dict[str, int]:
+    """The type of a device's GPU with its memory in bytes, in the words of `Used`; nothing where there is none."""
+    if not device.startswith("cuda"):
+        return {}
+    import torch
+
+    if not torch.cuda.is_available():
+        return {}
+    gpu = torch.cuda.get_device_properties(device)
+    return {gpu.name: gpu.total_memory}
+
+
 def _gpu_memory(job: Job) -> list[Used]:
     """Each cell's part of the most that the job has allocated so far; nothing where there is no GPU to ask."""
     import torch
 
-    if not torch.cuda.is_available():
-        return []
-    most = torch.cuda.max_memory_allocated(job.device) // len(job.cells)
-    gpu = torch.cuda.get_device_properties(job.device)
-    return [Used(cell=cell, bytes=most, gpu=gpu.name, gpu_bytes=gpu.total_memory) for cell in job.cells]
+    gpus = gpu_types(job.device)
+    most = torch.cuda.max_memory_allocated(job.device) // len(job.cells) if gpus else 0
+    return [Used(cell=cell, bytes=most, gpu=gpu, gpu_bytes=whole) for gpu, whole in gpus.items() for cell in job.cells]
 
 
 def _classify(error: Exception) -> Failure:

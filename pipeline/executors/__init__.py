@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +36,8 @@ class Executor(Protocol):
     """What the workers train on, `cpu` or `cuda`."""
     workers: int
     """Jobs that run at once."""
+    gpus: Mapping[str, int]
+    """Types of GPU among the workers, each with its memory in bytes; empty where nobody can tell."""
 
     def wants_more(self) -> bool:
         """Whether it has fewer jobs in hand than it can make use of."""

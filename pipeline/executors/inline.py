@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.events import Job
 from pipeline.executors import Line, Report, read_lines, run_jobs
+from pipeline.worker import gpu_types
 
 
 class InlineExecutor:
@@ -15,6 +16,7 @@ class InlineExecutor:
 
     def __init__(self, *, device: str):
         self.device = _pick_device() if device == "auto" else device
+        self.gpus = gpu_types(self.device)
         self._jobs: Sequence[Job] = ()
         self._batches: Iterator[list[Line]] = iter(())
         self._stopping = False

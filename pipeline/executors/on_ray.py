@@ -22,11 +22,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from pipeline.errors import PipelineError
 from pipeline.events import Failure, Job
 from pipeline.executors import Line, Report, read_lines, run_jobs
+from pipeline.executors.gpu_types import GpuTypes
 from pipeline.worker import use_one_thread
 
 READY_TASKS = 32
 """Tasks submitted beyond those that can run: enough that no worker waits for the driver and that an autoscaler sees the
 demand, few enough that the order of the plan holds."""
+GPU_SECONDS = 30.0
+"""For the nodes to say what GPUs they have when a study starts: a second or two, and a new worker process on each."""
 BEAT_SECONDS = 10.0
 """Between a job's signs of life, and between looks at them."""
 
@@ -52,11 +55,18 @@ class RayExecutor:
         # A board that dies is made anew, and the questions to it are asked again.
         self._board = _Board.options(scheduling_strategy=here, max_restarts=-1, max_task_retries=-1).remote()
         self._run = ray.remote(max_retries=0, num_returns="streaming")(_run)
+        self._gpu_types = GpuTypes()
         self._count_workers()
+        if self.device != "cpu":
+            self._gpu_types.wait(GPU_SECONDS)
 
     def wants_more(self) -> bool:
         ready = READY_TASKS if self._most_workers is None else 0
         return len(self._tasks) < self.workers + ready
+
+    @property
+    def gpus(self) -> dict[str, int]:
+        return self._gpu_types.known()
 
     def submit(self, jobs: Sequence[Job]) -> None:
         token = uuid.uuid4().hex
@@ -91,6 +101,8 @@ class RayExecutor:
         """A cluster grows and shrinks."""
         have = int(ray.cluster_resources().get("CPU" if self.device == "cpu" else "GPU", 1))
         self.workers = max(1, min(self._most_workers or have, have))
+        if self.device != "cpu":
+            self._gpu_types.look()
 
     def _end_hung_jobs(self) -> None:
         silent = set(ray.get(self._board.silent.remote(self._hang_seconds)))

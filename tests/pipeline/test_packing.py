@@ -15,10 +15,16 @@ from pipeline.packing import HEADROOM, PROCESS_BYTES, Packing
 from pipeline.store import Store
 
 GPU = 80 * 2**30
+SIZES = {"a GPU": GPU, "a small GPU": 24 * 2**30}
 
 
-def used(cell: str, gigabytes: float) -> Used:
-    return Used(cell=cell, bytes=int(gigabytes * 2**30), gpu="a GPU", gpu_bytes=GPU)
+def used(cell: str, gigabytes: float, gpu: str = "a GPU") -> Used:
+    return Used(cell=cell, bytes=int(gigabytes * 2**30), gpu=gpu, gpu_bytes=SIZES[gpu])
+
+
+def needed(gigabytes: float, gpu: str = "a GPU") -> float:
+    """The share of a GPU that a job with so much must ask for, before it is rounded up."""
+    return (PROCESS_BYTES + HEADROOM * gigabytes * 2**30) / SIZES[gpu]
 
 
 def test_a_share_is_what_was_measured_and_some_room():
@@ -28,8 +34,7 @@ def test_a_share_is_what_was_measured_and_some_room():
     assert not packing.may_start(others[0])
     packing.learn(cell, used(cell.id, 4))
     assert packing.may_start(others[0])
-    expected = (PROCESS_BYTES + HEADROOM * 2 * 4 * 2**30) / GPU
-    assert expected <= packing.share(others) < expected + 0.01
+    assert needed(2 * 4) <= packing.share(others) < needed(2 * 4) + 0.01
     packing.learn(cell, used(cell.id, 79))
     assert packing.share(others) == 1.0
     packing.learn(cell, used(cell.id, 1))
@@ -45,12 +50,59 @@ def test_a_probe_that_says_nothing_lets_the_next_one_try():
     assert packing.share([cell]) == 1.0
 
 
-class OnGpu(InlineExecutor):
-    """Says that it has a GPU, on which every cell takes `gigabytes`; refuses what asks for less than `needed`."""
+def test_a_footprint_holds_for_one_type_of_gpu():
+    cell, other = make_study(seeds=(0, 1)).cells[:2]
+    packing = Packing()
+    packing.learn(cell, used(cell.id, 4))
+    packing.look({"a small GPU": SIZES["a small GPU"]})
+    assert packing.share([cell]) == 1.0, "nobody knows what it takes there"
+    assert not packing.may_start(other)
+    packing.hear(cell, used(cell.id, 3, "a small GPU"))
+    assert needed(3, "a small GPU") <= packing.share([cell]) < needed(3, "a small GPU") + 0.01
+    packing.look({"a GPU": GPU})
+    packing._heard.clear()  # As on another day.
+    assert needed(4) <= packing.share([cell]) < needed(4) + 0.01
 
-    def __init__(self, gigabytes: float, needed: float = 0.0):
+
+def test_where_types_are_mixed_a_job_fits_on_each():
+    cell = make_study().cells[0]
+    packing = Packing()
+    packing.look(SIZES)
+    assert packing.share([cell]) == 1.0
+    packing.hear(cell, used(cell.id, 4))
+    guessed = needed(4, "a small GPU")
+    assert guessed <= packing.share([cell]) < guessed + 0.01, "what was measured on one is expected of the other"
+    packing.hear(cell, used(cell.id, 6, "a small GPU"))
+    assert needed(6, "a small GPU") <= packing.share([cell]) < needed(6, "a small GPU") + 0.01
+    before = packing.share([cell])
+    packing.grow([cell], beyond=before)
+    assert packing.share([cell]) == pytest.approx(2 * before, abs=0.011)
+    packing.look({"a GPU": GPU})
+    packing._heard = {"a GPU"}
+    assert packing.share([cell]) >= 2 * before, "nobody knows on which type it ran out"
+
+
+def test_what_jobs_say_counts_where_the_executor_uses_other_names():
+    cell = make_study().cells[0]
+    packing = Packing()
+    packing.look({"a slice of a GPU": GPU})
+    packing.share([cell])
+    packing.hear(cell, used(cell.id, 3, "a small GPU"))
+    packing.look({"a slice of a GPU": GPU})
+    assert needed(3, "a small GPU") <= packing.share([cell]) < 1.0, "it is not measured for ever"
+
+
+class OnGpu(InlineExecutor):
+    """Says that it has a GPU, on which every cell takes `gigabytes`; refuses what asks for less than `needed`.
+
+    `tells`: whether it knows its type before a job says so.
+    """
+
+    def __init__(self, gigabytes: float, needed: float = 0.0, *, gpu: str = "a GPU", tells: bool = False):
         super().__init__(device="cpu")
         self.device, self.shares = "cuda", []
+        self.gpus = {gpu: SIZES[gpu]} if tells else {}
+        self._gpu = gpu
         self._gigabytes, self._needed, self._told = gigabytes, needed, False
 
     def submit(self, jobs):
@@ -66,7 +118,7 @@ class OnGpu(InlineExecutor):
             if job.gpu_share < self._needed:
                 self._jobs = ()
                 return [Report(job=job, over=True, lost=Failure.OUT_OF_MEMORY, message="CUDA out of memory")]
-            return [Report(job=job, events=[used(cell, self._gigabytes) for cell in job.cells])]
+            return [Report(job=job, events=[used(cell, self._gigabytes, self._gpu) for cell in job.cells])]
         return super().poll(timeout)
 
 
@@ -90,6 +142,26 @@ def test_what_was_measured_is_remembered(store, study):
     executor = OnGpu(gigabytes=8)
     assert run_study(grown, store, executor).done == 3
     assert set(executor.shares) == {0.13}
+
+
+def test_the_store_remembers_each_type_of_gpu(store, study):
+    """Three days on two types: each is measured once, and neither's footprint is taken for the other's."""
+
+    def day(cells: int, gigabytes: float, gpu: str) -> list[float]:
+        grown = make_study(axes=study.axes, seeds=tuple(range(cells)), cohort_size=1, inputs=("step",))
+        executor = OnGpu(gigabytes, gpu=gpu, tells=True)
+        run_study(grown, store, executor)
+        return executor.shares
+
+    assert day(3, 8, "a GPU") == [1.0, 0.13, 0.13]
+    small = pytest.approx(needed(6, "a small GPU"), abs=0.01)
+    assert day(6, 6, "a small GPU") == [1.0, small, small]
+    assert day(9, 8, "a GPU") == [0.13] * 3
+    assert day(12, 6, "a small GPU") == [small] * 3
+    assert {(record.gpu, record.bytes) for record in store.records().values()} == {
+        ("a GPU", 8 * 2**30),
+        ("a small GPU", 6 * 2**30),
+    }
 
 
 def test_out_of_memory_doubles_the_share_up_to_the_whole(store, study, tmp_path):
