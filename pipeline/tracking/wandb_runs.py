@@ -23,6 +23,7 @@ from pipeline.events import Measured
 from pipeline.last_fit import LastFit
 from pipeline.study import Cell, Study, show_config
 from pipeline.tracking.pace import CREATIONS_AT_ONCE, CREATIONS_PER_SECOND, TokenBucket
+from pipeline.tracking.panels import figures_of
 from pipeline.tracking.sent import Sent
 
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
@@ -143,7 +144,7 @@ class WandbRuns:
         return self.sent.has(self.fit_id, points=len(fit.rows), status=fit.digest)
 
     def send_fit(self, fit: LastFit) -> None:
-        """The table of laws, and the report, as one run that each later fit of the study replaces."""
+        """The table of laws, the report and its figures, as one run that each later fit of the study replaces."""
         study = self.study
         run = self._open(
             id=self.fit_id,
@@ -164,7 +165,13 @@ class WandbRuns:
             )
             media = {"laws": table}
             if fit.report_here is not None:
-                media["report"] = self._wandb.Html(fit.report_here, inject=False)
+                with open(fit.report_here, encoding="utf-8") as file:
+                    page = file.read()
+                pages = {"report": page} | {f"figures/{name}": one for name, one in figures_of(page).items()}
+                # As text: what looks like the path of a file, wandb would open.
+                media |= {
+                    name: self._wandb.Html(one, inject=False, data_is_not_path=True) for name, one in pages.items()
+                }
             run.log(media)
             run.summary.update(
                 {

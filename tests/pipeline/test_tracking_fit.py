@@ -21,7 +21,10 @@ LAWS = [
     {"law": "cf", "status": "converged", "rmsle_fit": 0.1, "rmsle_held_out": None},
     {"law": "unsl", "status": "converged", "rmsle_fit": 0.05, "rmsle_held_out": 0.25},
 ]
-PAGE = "<!doctype html><title>a report</title><svg><circle r='3'/></svg>"
+FIGURE = '<figure class=narrow><div><svg aria-label="{}"><circle r="3"/></svg></div></figure>'
+LABELS = ("Held-out predictions", "loss along a&amp;b", "Held-out predictions")
+PAGE = "<!doctype html><head><style>p { color: red }</style></head>\n<body>\n<table><td><svg></svg></td></table>\n"
+PAGE += "<p>and</p>".join(FIGURE.format(label) for label in LABELS) + "\n</body>\n</html>\n"
 
 
 @pytest.fixture
@@ -29,6 +32,14 @@ def page(tmp_path) -> str:
     path = tmp_path / "report.html"
     path.write_text(PAGE)
     return str(path)
+
+
+def file_of(server: WandbStub, panel: str) -> str:
+    """What W&B shows in a panel of the fit's run."""
+    run = server.runs[FIT]
+    shown = run.rows()[-1][panel]
+    assert shown["_type"] == "html-file"
+    return run.files[shown["path"]].decode()
 
 
 def send(laws, page, folder):
@@ -50,13 +61,23 @@ def test_the_table_the_report_and_the_summary_are_at_the_server(server, page, fo
     (artifact,) = server.artifacts.made
     assert (artifact.kind, artifact.run, artifact.committed) == ("run_table", FIT, True)
     run = server.runs[FIT]
-    shown = run.rows()[-1]["report"]
-    assert shown["_type"] == "html-file" and run.files[shown["path"]].decode() == PAGE
+    assert file_of(server, "report") == PAGE
     assert {"unsl/rmsle_held_out": 0.25, "cf/rmsle_fit": 0.1}.items() <= run.summary.items()
     assert "cf/rmsle_held_out" not in run.summary
     assert (run.exit_code, run.about["jobType"], run.about["groupName"]) == (0, "fit", STUDY.name)
     assert run.about["tags"] == [STUDY.name, "fit"]
     assert run.about["program"] == "unsl", "no path of this machine"
+
+
+def test_each_figure_of_the_report_is_a_panel(server, page, folder):
+    send(LAWS, page, folder)
+    panels = {name for name in server.runs[FIT].rows()[-1] if name.startswith("figures/")}
+    assert panels == {
+        f"figures/{name}" for name in ("held_out_predictions", "loss_along_a_b", "held_out_predictions_3")
+    }
+    shown = file_of(server, "figures/loss_along_a_b")
+    assert FIGURE.format(LABELS[1]) in shown and FIGURE.format(LABELS[0]) not in shown
+    assert "color: red" in shown and shown.count("<svg") == 1, "with the report's style, and nothing else of it"
 
 
 def test_a_later_fit_is_shown_in_the_place_of_the_first(server, page, folder):
@@ -93,8 +114,7 @@ def test_a_fit_that_was_missed_is_sent_by_sync(server, store, page, folder):
     sent = sync_online()
     assert (sent.fits, sent.fits_left, sent.message) == (1, 0, "")
     assert table_of(server) == LAWS
-    run = server.runs[FIT]
-    assert run.files[run.rows()[-1]["report"]["path"]].decode() == PAGE
+    assert file_of(server, "report") == PAGE
     assert sync_online().fits == 0, "it is there"
     LastFit.of(LAWS[:1], page).save(store.folder)
     assert sync_online().fits == 1, "another fit is not"
@@ -154,10 +174,11 @@ def test_unsl_report_brings_the_fit_to_the_server(server, store, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     (law,) = table_of(server)
     assert law["law"] == "cf" and law["rmsle_held_out"] > 0
+    assert file_of(server, "report") == Path(done.stdout.split("report: ")[1].strip()).read_text()
     run = server.runs[FIT]
-    sent = run.files[run.rows()[-1]["report"]["path"]].decode()
-    assert sent == Path(done.stdout.split("report: ")[1].strip()).read_text()
-    assert sent.count("<svg") > 1, "the figures are in it"
+    figures = {name: file_of(server, name) for name in run.rows()[-1] if name.startswith("figures/")}
+    assert {"figures/held_out_predictions", "figures/loss_along_parameters"} < figures.keys()
+    assert all(shown.count("<svg ") == 1 and "--ink:" in shown for shown in figures.values())
     assert run.summary["cf/rmsle_held_out"] == law["rmsle_held_out"]
 
 
