@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pipeline.study import load_study
+from fitting import parse_expression
+from pipeline.study import load_study, point_columns
 
 TIERS = [
     (name, tier)
@@ -29,6 +31,23 @@ def test_every_tier_is_sound_and_holds_out_its_larger_scale(name, tier):
     shares = [study.held_out_share(cell) for cell in study.cells]
     assert 0.05 < sum(shares) / len(shares) < 0.7 and min(shares) < 1
     assert study.name == (name if tier == "cpu" else f"{name}-{tier}")
+
+
+@pytest.mark.parametrize("tier, but", [("cpu", {"dataset_size"}), ("gpu", set())])
+def test_answers_are_forecast_along_every_input(tier, but):
+    """Each input reaches at least twice as far in the points held out as in those fitted, inference steps too."""
+    study = load_study("math-answers", tier)
+    held_out = parse_expression(study.split.held_out)
+    fitted_to, reach = dict.fromkeys(study.inputs, 0.0), dict.fromkeys(study.inputs, 0.0)
+    for cell in study.cells:
+        columns = {**cell.columns, **point_columns(cell)}
+        mask = np.broadcast_to(held_out.evaluate(columns), cell.points)
+        for name in study.inputs:
+            values = np.broadcast_to(columns[name], cell.points)
+            reach[name] = max(reach[name], values.max())
+            fitted_to[name] = max(fitted_to[name], values[~mask].max(initial=0.0))
+    assert all(0 < 2 * fitted_to[name] <= reach[name] for name in set(study.inputs) - but), (fitted_to, reach)
+    assert reach["inference_steps"] == study.fixed["answers"]
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in TIERS}))
