@@ -239,7 +239,10 @@ class Mirrors:
             with suppress(Exception):
                 mirror.run.finish(exit_code=1)
         mirror.run = None
-        self._runs.recover()
+        if self._runs.recover():
+            for one in self._mirrors.values():
+                if one.run is not None:
+                    one.run, self._due[one.cell.id] = None, one
         cell = mirror.cell.id
         if self._settling and self._in_a_row >= MOST_TRIES:
             self._given_up |= self.left()

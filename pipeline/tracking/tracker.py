@@ -163,7 +163,11 @@ class Tracker:
             self._send_fit(fit)
 
     def _send_fit(self, fit: LastFit) -> None:
-        self._runs.send_fit(fit)
+        try:
+            self._runs.send_fit(fit)
+        except Exception:
+            self._runs.recover()
+            raise
         self._sent_fits.add(fit.digest)
 
     def _settle(self) -> None:

@@ -68,6 +68,9 @@ class WandbRuns:
         self._varied = [name for axis in study.axes for name in axis.fields] + ["seed"]
         self._earlier: dict[str, list[str]] = {}
         """Folders with offline files of a run, by its identity; known once wandb is loaded."""
+        self._quiet = False
+        self._stuck = False
+        """Whether wandb's helper holds a run that could not be opened: it refuses that run as `in use` from then on."""
         self._wandb: Any = None
         self._settings: Any = None
 
@@ -206,11 +209,20 @@ class WandbRuns:
             if _setup().most_recent_active_run is None:  # Else someone else in this process still needs the helper.
                 self._wandb.teardown()
 
-    def recover(self) -> None:
-        """After a failure: where wandb's helper process has died, let the next run start another. wandb does not."""
+    def recover(self) -> bool:
+        """After a failure: let the next run start another helper process where wandb's has died, which wandb does not,
+        and where it is stuck. True if so: then no run is open any more, and W&B knows what it has of each.
+        """
         with contextlib.suppress(Exception):
-            if _setup()._connection._proc._process.poll() is not None:
+            helper = _setup()._connection._proc._process
+            if self._stuck:
+                self.leave()
+                self._stuck = False
+            if helper.poll() is not None:
+                self._quiet = False
                 self._wandb.teardown()
+                return True
+        return False
 
     def leave(self) -> None:
         """Let the process end although wandb hangs: its hook at exit would wait for its helper without limit.
@@ -231,20 +243,24 @@ class WandbRuns:
             self._creations.take()
         else:
             self._remove_earlier(id)
-        run = wandb.init(
-            id=id,
-            name=name[:MOST_NAME],
-            project=self.project,
-            group=self.study.name,
-            job_type=job_type,
-            tags=[tag[:64] for tag in tags],
-            config=config,
-            dir=self._root,
-            mode="online" if self.online else "offline",
-            resume="allow",
-            reinit="create_new",
-            settings=self._settings,
-        )
+        try:
+            run = wandb.init(
+                id=id,
+                name=name[:MOST_NAME],
+                project=self.project,
+                group=self.study.name,
+                job_type=job_type,
+                tags=[tag[:64] for tag in tags],
+                config=config,
+                dir=self._root,
+                mode="online" if self.online else "offline",
+                resume="allow",
+                reinit="create_new",
+                settings=self._settings,
+            )
+        except Exception:
+            self._stuck = self.online
+            raise
         if not self.online:
             self._earlier.setdefault(id, []).append(os.path.dirname(run.dir))
         return run
@@ -267,9 +283,11 @@ class WandbRuns:
             }
             known = wandb.Settings.model_fields  # Settings come and go with wandb's versions.
             self._settings = wandb.Settings(**{name: value for name, value in wish.items() if name in known})
-            wandb.setup(wandb.Settings(silent=True))  # What wandb says outside of runs, such as at login.
             self._earlier = _offline_folders(self.folder)
             self._wandb = wandb
+        if not self._quiet:
+            self._wandb.setup(self._wandb.Settings(silent=True))  # What wandb says outside of runs, such as at login.
+            self._quiet = True
         return self._wandb
 
     def _remove_earlier(self, id: str) -> None:

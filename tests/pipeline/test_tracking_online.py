@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from rehearsal import make_study, run_study
+from tracked import CELLS, STUDY, ended, measured, run_id, wait_for
 from wandb_stub import WandbStub
 
 from pipeline import Axis
 from pipeline.store import Store
-from pipeline.tracking import make_tracker, sync
+from pipeline.tracking import make_tracker, mirrors, sync, wandb_runs
 
 
 def assert_complete(server: WandbStub, store: Store) -> None:
@@ -48,6 +50,48 @@ def test_a_server_that_fails_a_third_of_the_time_gets_everything_in_the_end(serv
         assert outcome.runs_left == 0
     assert server.answers[500] + server.answers[429] + server.answers[503] > 0
     assert_complete(server, store)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Answers of 429 in a row that are more than a run's opening waits for: wandb asks again after 2 s, then 4."""
+    monkeypatch.setattr(wandb_runs, "INIT_SECONDS", 5.0)
+    monkeypatch.setattr(mirrors, "FIRST_PAUSE_SECONDS", 0.1)
+    return 4
+
+
+def test_too_many_creations_delay_runs_and_lose_none(server, store, tmp_path, impatient):
+    """W&B refuses the first runs for longer than wandb's own patience. Every run is made once in the end."""
+    study = make_study(seeds=(0,))
+    server.too_many["UpsertBucket"] = impatient
+    tracker = make_tracker("online", study=study, folder=str(tmp_path / "wandb"))
+    assert run_study(study, store, listeners=[tracker]).done == 4
+    assert not server.runs, "training was over before W&B let the first run in"
+    outcome = tracker.close(120)
+    assert (outcome.runs_left, outcome.message) == (0, "") and outcome.failures > 0
+    assert server.answers[429] == impatient
+    assert {run.created for run in server.runs.values()} == {1}
+    assert_complete(server, store)
+
+
+def test_live_runs_survive_a_refused_creation(server, folder, impatient, monkeypatch):
+    """wandb's helper is replaced for the refused run's sake: the other runs go on where W&B has them."""
+    monkeypatch.setattr(mirrors, "OPEN_AFTER_SECONDS", 0.0)
+    live, refused = CELLS[:2]
+    tracker = make_tracker("online", study=STUDY, folder=folder)
+    tracker.begin(live, [])
+    tracker.tell([measured(live, 1), measured(live, 2)])
+    wait_for(lambda: run_id(live) in server.runs)
+    server.too_many["UpsertBucket"] = impatient
+    tracker.begin(refused, [])
+    tracker.tell([measured(refused, 1), ended(refused)])
+    wait_for(lambda: tracker._mirrors.failures, seconds=60)
+    tracker.tell([measured(live, 4), ended(live)])
+    outcome = tracker.close(120)
+    assert (outcome.runs, outcome.runs_left) == (2, 0)
+    steps = {run: [row["step"] for row in server.runs[run].rows()] for run in server.runs}
+    assert steps == {run_id(live): [1, 2, 4], run_id(refused): [1]}
+    assert {run.created for run in server.runs.values()} == {1}
 
 
 def test_an_outage_delays_points_and_training_does_not_wait(server, store, tmp_path):

@@ -46,6 +46,8 @@ class WandbStub:
         self.errors: list[dict[str, Any]] = []
         """Requests that the stand-in could make nothing of."""
         self.failing, self.refused = failing, refused
+        self.too_many: Counter[str] = Counter()
+        """GraphQL operations by how often they will still be answered by 429."""
         self.answers: Counter[int] = Counter()
         self._random = random.Random(seed)
         self._lock = threading.Lock()
@@ -98,6 +100,9 @@ class WandbStub:
             return self._random.choice((429, 500, 503)), {"error": "told to fail"}
         if "graphql" in path:
             body = json.loads(raw)
+            if self.too_many[_operation(body)] > 0:
+                self.too_many[_operation(body)] -= 1
+                return 429, {"error": "rate limit exceeded"}
             if _operation(body) in self.refused:
                 return 200, {"data": None, "errors": [{"message": "told to refuse this"}]}
             return 200, {"data": self._graphql(body, host)}
