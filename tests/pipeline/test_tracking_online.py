@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
@@ -50,6 +51,21 @@ def test_a_server_that_fails_a_third_of_the_time_gets_everything_in_the_end(serv
         assert outcome.runs_left == 0
     assert server.answers[500] + server.answers[429] + server.answers[503] > 0
     assert_complete(server, store)
+
+
+def test_a_cell_is_where_a_user_of_w_and_b_looks_for_it(server, store, tmp_path):
+    """Its group, job type, tags, configuration and summary, as the server has them."""
+    track(STUDY, store, tmp_path / "wandb")
+    cell = CELLS[-1]
+    run = server.runs[run_id(cell)]
+    assert (run.about["groupName"], run.about["jobType"], run.about["project"]) == (STUDY.name, "oracle", "unsl")
+    assert set(run.about["tags"]) == {STUDY.name, "oracle", "held out"}
+    assert run.about["displayName"] == "parameters 4000, dataset_size 8000, seed 1"
+    config = {name: one["value"] for name, one in json.loads(run.about["config"]).items() if name != "_wandb"}
+    assert config.items() >= {**cell.columns, "study": STUDY.name, "cell": cell.id}.items()
+    last = store.table().query("cell == @cell.id").sort_values("step").iloc[-1]
+    assert (run.summary["loss"], run.summary["step"]) == (last["loss"], last["step"])
+    assert (run.summary["status"], run.summary["points"]) == ("done", 6)
 
 
 @pytest.fixture
