@@ -8,7 +8,7 @@ which of them predict. [ours]
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,14 +57,19 @@ PLAIN = Recipe(
 )
 
 
+# The most steps that the candidate whose coefficients are shown may take to its minimum: some ten times what is usual.
+_SETTLE = 300
+
+
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One fitted candidate: a form, its raw parameters, its mean loss on the fitted rows, its error on the frontier
-    (nan if none).
+    """One fitted candidate: a form, its raw parameters, the ridge they were fitted with, its mean loss on the fitted
+    rows, its error on the frontier (nan if none).
     """
 
     form: Form
     raw: np.ndarray
+    ridge: float
     loss: float
     ending: Ending
     score: float
@@ -104,6 +109,7 @@ def ridge_path(
                     Member(
                         form=form,
                         raw=raw[best].copy(),
+                        ridge=float(ridge[best]),
                         loss=float(solution.loss[best]),
                         ending=solution.endings[best],
                         score=float("nan"),
@@ -111,3 +117,24 @@ def ridge_path(
                     )
                 )
     return members
+
+
+def settled(
+    member: Member, z: Mapping[str, np.ndarray], log_y: np.ndarray, q: np.ndarray, *, recipe: Recipe, loss: Loss
+) -> Member:
+    """The same candidate taken to its minimum, if the path left it on the way there."""
+    if member.ending is not Ending.BUDGET_SPENT:
+        return member
+    weights = np.exp(recipe.emphasis[member.key[2]] * (q - 1.0))
+    found = solve(
+        member.form,
+        z,
+        log_y,
+        member.raw[None, :],
+        ridge=member.ridge,
+        weights=weights,
+        loss=loss,
+        budget=_SETTLE,
+        gain=recipe.gain,
+    )
+    return replace(member, raw=found.raw[0], loss=float(found.loss[0]), ending=found.endings[0])

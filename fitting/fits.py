@@ -88,7 +88,8 @@ class Fit:
             return {}
         first = self.belief.members[0]
         # The draws are part of the answer, not of the fit: a fixed seed makes the answer repeatable.
-        raws = np.random.default_rng(0).multivariate_normal(first.raw, self.belief.covariances[0], size=_DRAWS)
+        spread = self.belief.kin * self.belief.covariances[0]
+        raws = np.random.default_rng(0).multivariate_normal(first.raw, spread, size=_DRAWS)
         values = [first.form.coefficients(raw) for raw in raws]
         tails = (0.5 - level / 2, 0.5 + level / 2)
         return {

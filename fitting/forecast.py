@@ -6,8 +6,11 @@ The variance of ln y at a target has three parts, added:
     candidates     how much the members that predict together disagree there: grows with distance too
     noise          of a single measurement: the residuals of the fit, or the spread between replicates if that is larger
 
-The first two are what the law does not know. How well they foretell the error of an extrapolation is itself measured,
-on the frontier of the fitted rows against a fit without it, and they are stretched by that factor. [ours]
+The first two are what the law does not know. They are stretched by two factors. How well they foretell the error of an
+extrapolation is itself measured, on the frontier of the fitted rows against a fit without it. And rows that lie close
+err alike where the law does not quite suit, so that they tell less than as many independent ones: how much less is seen
+from the correlation of their residuals. Without the second factor, nominal 90% intervals held .78 of the held-out
+points of 136 learning curves. [ours]
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from .errors import FittingError
 
 # The curvature of so many members, best first, is carried to targets; more change nothing but time.
 _CURVED = 8
+# Beyond this correlation a table would count as less than a twentieth of its rows, which no residuals can show.
+_MOST_ALIKE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +47,8 @@ class Belief:
 
     covariances: of the raw parameters, for the first members. residual, seed: standard deviations in ln y, around the
     fit and between replicates (0 when no row is repeated). freedom: rows beyond the effective number of coefficients.
-    stretch: by how much errors on the frontier exceeded what was foretold, at least 1.
+    kin: how many rows tell as much as one independent row would, at least 1. stretch: by how much errors on the
+    frontier exceeded what was foretold, at least 1.
     """
 
     members: tuple[Member, ...]
@@ -50,6 +56,7 @@ class Belief:
     residual: float
     seed: float
     freedom: float
+    kin: float = 1.0
     stretch: float = 1.0
 
     @classmethod
@@ -65,12 +72,14 @@ class Belief:
         for _ in range(5):
             variance = max(squares / max(log_y.size - effective, 1.0), 1e-20)
             effective = min(float((spectrum / (spectrum + variance)).sum()), 0.9 * log_y.size)
+        kin = _kin(np.stack(list(z.values()), axis=1), residual, effective)
         return cls(
             members=tuple(members),
             covariances=tuple(np.linalg.inv(c / variance + np.eye(len(c))) for c in curvatures),
             residual=float(np.sqrt(variance)),
             seed=0.0,
             freedom=max(log_y.size - effective, 2.0),
+            kin=kin,
         )
 
     def moments(self, z: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +98,7 @@ class Belief:
         A few rows tell little, so the factor is drawn towards 1 as if two more rows had met the expectation.
         """
         mean, unknown = self.moments(z)
-        expected = unknown + self.noise**2
+        expected = self.kin * unknown + self.noise**2
         surplus = (log_y - mean) ** 2 / expected
         return float(np.sqrt(max((surplus.sum() + 2.0) / (surplus.size + 2.0), 1.0)))
 
@@ -105,8 +114,28 @@ class Belief:
         if not 0 < level < 1:
             raise FittingError(f"the level of an interval is a probability between 0 and 1, not {level}")
         mean, unknown = self.moments(z)
-        reach = stats.t.ppf(0.5 + level / 2, self.freedom) * np.sqrt(self.stretch**2 * unknown + self.noise**2)
+        deviation = np.sqrt(self.stretch**2 * self.kin * unknown + self.noise**2)
+        reach = stats.t.ppf(0.5 + level / 2, self.freedom) * deviation
         return mean - reach, mean, mean + reach
+
+
+def _kin(rows: np.ndarray, residual: np.ndarray, effective: float) -> float:
+    """(1 + r) / (1 - r), r being the correlation of each residual with that of the nearest other row.
+
+    rows: (rows, columns), centred logarithms; distances are in units of each column's range. A smooth fit of
+    `effective` coefficients leaves independent noise with a correlation of about -effective / rows, which is added
+    back.
+    """
+    squares = float((residual**2).sum())
+    if residual.size < 3 or squares == 0.0:
+        return 1.0
+    scaled = rows / np.maximum(np.ptp(rows, axis=0), 1e-300)
+    distance = ((scaled[:, None, :] - scaled[None, :, :]) ** 2).sum(2)
+    np.fill_diagonal(distance, np.inf)
+    nearest = distance.argmin(1)
+    r = float((residual * residual[nearest]).sum()) / squares + effective / residual.size
+    r = min(max(r, 0.0), _MOST_ALIKE)
+    return (1.0 + r) / (1.0 - r)
 
 
 def seed_noise(log_y: np.ndarray, group: np.ndarray | None) -> float:

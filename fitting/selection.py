@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .candidates import Member, Recipe, ridge_path
+from .candidates import Member, Recipe, ridge_path, settled
 from .errors import FittingError
 from .forecast import Belief
 from .law import Frame, Law
@@ -97,6 +97,8 @@ def select(
     members = members or _by_fit(list(refitted.values()), len(table))
     if not members:
         return None
+    # The one that ranks first is shown by its coefficients, so it goes all the way to its minimum.
+    members[0] = settled(members[0], z, log_y, q, recipe=recipe, loss=loss)
     return replace(Belief.of(members, z, log_y), stretch=stretch)
 
 

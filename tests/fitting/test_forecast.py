@@ -99,3 +99,15 @@ def test_intervals_of_coefficients_hold_the_truth():
     assert 0.8 <= np.mean(hits) <= 0.99
     assert set(intervals) == {"E", "A_parameters", "alpha_parameters", "A_tokens", "alpha_tokens"}
     assert all(0 < low < high for low, high in intervals.values())
+
+
+def test_rows_that_err_alike_count_as_fewer():
+    """A wave that the law cannot follow, as a training curve has, against independent noise of the same size."""
+    step = np.geomspace(1, 1e4, 60)
+    wave = 0.02 * np.sin(np.linspace(0, 9 * math.pi, step.size))
+    noise = np.random.default_rng(0).permutation(wave)
+    beliefs = [
+        fit("m2", Table(inputs={"step": step}, y=(1 + step**-0.4) * np.exp(error), ceiling=math.inf)).belief
+        for error in (wave, noise)
+    ]
+    assert beliefs[0].kin > 5 > 2 > beliefs[1].kin >= 1

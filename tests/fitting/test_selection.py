@@ -8,6 +8,7 @@ import pytest
 
 from fitting import LAWS, FittingError, Frame, Loss, Recipe, Table, compare, fit, rmsle
 from fitting.selection import by_frontier, frontier_rows, scale_coordinate
+from fitting.solver import Ending
 
 N, D = (v.ravel() for v in np.meshgrid(np.geomspace(1e6, 1e9, 7), np.geomspace(1e7, 1e10, 4)))
 QUICK = Recipe(ridges=(1e-3, 1e-5), own_ridges=(), starts=2, budget=15)
@@ -103,3 +104,11 @@ def test_the_frontier_does_not_leak_into_the_fits_that_it_ranks():
     assert len(one) == len(two) > 10
     for key, raw in one.items():
         np.testing.assert_array_equal(raw, two[key])
+
+
+def test_the_candidate_that_is_shown_is_taken_to_its_minimum():
+    """Three steps a level are too few for any candidate, but the coefficients that people read are a minimum's."""
+    hurried = replace(QUICK, budget=3, emphasis=(0.0,))
+    shown, *others = fit("a1", table_of(), recipe=replace(hurried, share=0.5)).members
+    assert {m.ending for m in others} == {Ending.BUDGET_SPENT}
+    assert shown.ending is Ending.CONVERGED
