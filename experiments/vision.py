@@ -39,17 +39,8 @@ STUDY = Study(
 _GPU = replace(
     STUDY,
     name="vision-gpu",
-    fixed={
-        "depth": 6,
-        "head_size": 64,
-        "resolution": 64,
-        "steps": 4_096,
-        "batch_size": 512,
-        "schedule": "constant",
-        "warmup_steps": 200,
-        "test_size": 8_192,
-        "few_shot_size": 2_048,
-    },
+    fixed={"depth": 6, "head_size": 64, "resolution": 64, "test_size": 8_192, "few_shot_size": 2_048}
+    | {"steps": 4_096, "batch_size": 512, "schedule": "constant", "warmup_steps": 200},
     axes=[
         Axis("width", (128, 192, 320, 512, 768)),
         Axis("dataset_size", (4_096, 32_768, 262_144)),
@@ -61,29 +52,15 @@ _GPU = replace(
 _PAPER = replace(
     _GPU,
     name="vision-paper",
-    fixed={
-        "pictures": "hub:ILSVRC/imagenet-1k",
-        "resolution": 224,
-        "classes": 900,
-        "few_shot_classes": 100,
-        "few_shot_size": 10_000,
-        "test_size": 20_000,
-        "head_size": 64,
-        "batch_size": 1_024,
-        "steps": 100_000,
-        "schedule": "wsd",
-        "warmup_steps": 5_000,
-        "shift": 28,
-        "flip": True,
-    },
+    fixed={"pictures": "hub:ILSVRC/imagenet-1k", "resolution": 224, "shift": 28, "flip": True}
+    | {"classes": 900, "test_size": 20_000, "few_shot_classes": 100, "few_shot_size": 10_000}
+    | {"head_size": 64, "steps": 100_000, "batch_size": 1_024, "schedule": "wsd", "warmup_steps": 5_000},
     axes=[
         Axis(
             "architecture, patch_size, width, depth",
-            (
-                *(("vit", 16, width, depth) for width, depth in ((192, 12), (384, 12), (768, 12), (1024, 24))),
-                *(("mixer", 16, width, depth) for width, depth in ((256, 8), (512, 8), (768, 12), (1024, 24))),
-                *(("resnet", 4, width, depth) for width, depth in ((32, 16), (64, 16), (64, 33), (128, 50))),
-            ),
+            [("vit", 16, width, depth) for width, depth in ((192, 12), (384, 12), (768, 12), (1024, 24))]
+            + [("mixer", 16, width, depth) for width, depth in ((256, 8), (512, 8), (768, 12), (1024, 24))]
+            + [("resnet", 4, width, depth) for width, depth in ((32, 16), (64, 16), (64, 33), (128, 50))],
         ),
         Axis("dataset_size", (20_000, 150_000, 1_150_000)),
         Axis("learning_rate", (3e-4, 1e-3, 3e-3)),
