@@ -15,14 +15,10 @@ import numpy as np
 from trainers.procgen_envs import ACTIONS, SIDE
 
 NETWORKS = ("nature", "impala")
-GAIN = math.sqrt(1 / 3)
-"""Of hidden layers: PyTorch's default, with which CleanRL starts its Procgen agents. Residual sums must not grow. The
-Nature network starts with sqrt(2) elsewhere; on StarPilot that learned more slowly at first (measured)."""
 POLICY_GAIN = 0.01
 """The first policy is nearly uniform."""
 VALUE_GAIN = 1.0
-"""Usual for the value. Behind hidden layers of `GAIN` the first values are still nearly 0: an agent that starts
-optimistic learns to put off the end of an episode, by standing still where it must."""
+"""Usual for the value. Behind small hidden units the first values are still nearly 0."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,16 +143,24 @@ class Agent:
 
 
 def _initial_weights(layers: tuple[Layer, ...], seed: int) -> np.ndarray:
-    """Normal weights and zero biases as one flat vector of shape (parameters,), float32.
+    """Weights and biases as one flat vector of shape (parameters,), float32.
 
-    The deviation of an output's weights is its gain over the square root of their number.
+    As CleanRL starts its Procgen agents: hidden layers as PyTorch does, uniformly within one over the square root of
+    the weights that enter an output; the last layer without biases, its weights normal with a deviation of that size
+    times `POLICY_GAIN` and `VALUE_GAIN`.
     """
     random, pieces = np.random.default_rng((seed, 0)), []
     for layer in layers:
-        gains = np.full(layer.outputs, GAIN)
+        entering = layer.weights // layer.outputs
+        limit = 1 / math.sqrt(entering)
         if layer is layers[-1]:
             gains = np.array([POLICY_GAIN] * ACTIONS + [VALUE_GAIN])
-        entering = layer.weights // layer.outputs
-        weights = random.normal(size=(layer.outputs, entering)) * gains[:, None] / math.sqrt(entering)
-        pieces += [weights.ravel(), np.zeros(layer.outputs)]
+            weights, biases = (
+                random.normal(0, limit, (layer.outputs, entering)) * gains[:, None],
+                np.zeros(layer.outputs),
+            )
+        else:
+            weights = random.uniform(-limit, limit, (layer.outputs, entering))
+            biases = random.uniform(-limit, limit, layer.outputs)
+        pieces += [weights.ravel(), biases]
     return np.concatenate(pieces).astype(np.float32)

@@ -94,7 +94,7 @@ class LoadGames:
         return rewards, np.full(len(which), self.clock % 16 == 0)
 
 
-@pytest.mark.parametrize("kind, width, steps, goal", [("nature", 0.25, 24, 9.0), ("impala", 0.05, 12, 2.5)])
+@pytest.mark.parametrize("kind, width, steps, goal", [("nature", 0.25, 32, 9.0), ("impala", 0.05, 12, 2.5)])
 def test_an_agent_learns_a_game_that_shows_what_to_do(monkeypatch, kind, width, steps, goal):
     """Drawing one of 15 actions is rewarded about once in an episode, always acting well 16 times."""
     monkeypatch.setattr(procgen, "Games", LoadGames)
