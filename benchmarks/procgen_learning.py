@@ -21,7 +21,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from procgen_speed import UsualAgent, UsualLoop, iterate, open_games
+from procgen_speed import UsualAgent, UsualLoop, open_games
 
 from trainers.procgen import TEST_SEED, ProcgenConfig, _Run
 from trainers.procgen_envs import ACTIONS, engine_seeds, play_once, random_returns, test_games
@@ -40,6 +40,16 @@ def flat_weights(agent: UsualAgent) -> torch.Tensor:
     return torch.cat([piece.detach().flatten() for piece in pieces])
 
 
+class _Order:
+    """Shuffles as the trainer does."""
+
+    def __init__(self, random: torch.Generator):
+        self.random = random
+
+    def shuffle(self, order: np.ndarray) -> None:
+        order[:] = torch.randperm(len(order), generator=self.random).numpy()
+
+
 def in_step(config: ProcgenConfig, iterations: int) -> None:
     """Let both begin with the usual loop's weights and use the trainer's random numbers; print how far they part."""
     steps, envs = config.batch_size // config.environments, config.environments
@@ -49,19 +59,14 @@ def in_step(config: ProcgenConfig, iterations: int) -> None:
         with torch.no_grad():
             run.agent.weights.copy_(start)
         for iteration in range(1, iterations + 1):
-            random, same = (torch.Generator().manual_seed(iteration) for _ in range(2))
+            random, same = run.random(), run.random()
             noise = iter(-(-torch.rand((steps, envs, ACTIONS), generator=random).log()).log())
 
             def sample(policy, noise=noise):
                 return (policy.logits + next(noise)).argmax(1)
 
-            def shuffle(order, random=random):
-                order[:] = torch.randperm(len(order), generator=random).numpy()
-
-            with (
-                mock.patch.object(torch.distributions.Categorical, "sample", sample),
-                mock.patch.object(np.random, "shuffle", shuffle),
-            ):
+            usual.random = _Order(random)
+            with mock.patch.object(torch.distributions.Categorical, "sample", sample):
                 usual.iterate()
             seen = run.play(same)
             run.learn(seen, same)
@@ -99,7 +104,7 @@ def returns(config: ProcgenConfig, measured: list[int]) -> np.ndarray:
                 reached[0].append(test_return(lambda frames: usual.agent(frames)[0].logits, config, step))
     with _Run(0, config, "cpu") as run:
         for step in range(1, config.steps + 1):
-            iterate(run)
+            run.iterate()
             if step in measured:
                 reached[1].append(test_return(lambda frames: run.agent(frames)[0], config, step))
     return np.array(reached)

@@ -74,6 +74,7 @@ class UsualLoop:
 
     def __init__(self, config: ProcgenConfig, device: str, games: Games):
         torch.manual_seed(config.seed)
+        self.random = np.random.default_rng(config.seed)
         self.config, self.device, self.games = config, torch.device(device), games
         self.agent = UsualAgent(config.network, config.width).to(self.device)
         self.optimiser = torch.optim.Adam(self.agent.parameters(), lr=config.learning_rate, eps=1e-5)
@@ -131,7 +132,7 @@ class UsualLoop:
         values, advantages, targets = self.values.flatten(), advantages.flatten(), targets.flatten()
         order, size = np.arange(of.batch_size), of.batch_size // of.minibatches
         for _ in range(of.epochs):
-            np.random.shuffle(order)
+            self.random.shuffle(order)
             for start in range(0, of.batch_size, size):
                 rows = order[start : start + size]
                 policy, value = self.agent(frames[rows])
@@ -150,7 +151,7 @@ class UsualLoop:
 
 def iterate(run: _Run) -> tuple[float, float]:
     """One iteration of the trainer; seconds of playing and of learning."""
-    random, device = torch.Generator().manual_seed(run.step), run.agent.device
+    random, device = run.random(), run.agent.device
     began = now(device)
     seen = run.play(random)
     played = now(device)

@@ -264,10 +264,14 @@ class _Run:
 
     def iterate(self) -> None:
         """Play and learn from one iteration."""
+        random = self.random()
+        self.learn(self.play(random), random)
+
+    def random(self):
+        """The torch generator of the iteration that comes next."""
         import torch
 
-        random = torch.Generator().manual_seed(int(engine_seeds(1, self.config.seed, 2, self.step)[0]))
-        self.learn(self.play(random), random)
+        return torch.Generator().manual_seed(int(engine_seeds(1, self.config.seed, 2, self.step)[0]))
 
     def point(self, metrics: dict[str, float]) -> Point:
         acting, learning = acting_flops(self.config) * self.step, learning_flops(self.config) * self.step

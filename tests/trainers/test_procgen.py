@@ -136,6 +136,16 @@ def test_an_interruption_right_before_a_new_opening_is_exact_too(monkeypatch):
     assert {**before, **after} == whole
 
 
+def test_every_seed_and_iteration_draws_for_itself():
+    first = []
+    for seed in range(3):
+        with _Run(0, dataclasses.replace(SMALL, seed=seed), "cpu") as one:
+            for one.step in range(3):
+                first.append(torch.rand((), generator=one.random()).item())
+                assert first[-1] == torch.rand((), generator=one.random()).item()
+    assert len(set(first)) == 9
+
+
 class Impatient(Recorder):
     """Asks to stop from one question on."""
 
