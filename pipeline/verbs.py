@@ -203,11 +203,15 @@ def exam(options: argparse.Namespace) -> int:
 
 
 def sync(options: argparse.Namespace) -> int:
+    from pipeline.last_fit import LastFit
     from pipeline.tracking import sync as send
 
     study, store = _study_and_store(options)
     outcome = send(options.wandb, study=study, store=store, folder=_tracking_folder(store))
     fit = " and the fit" if outcome.fits else ""
+    kept = LastFit.load(store.folder) if outcome.fits else None
+    if kept and kept.report and not kept.report_here:
+        fit += f" (without its report: {kept.report} is not on this machine)"
     print(f"{outcome.runs} runs with {outcome.points} points{fit} sent, {outcome.runs_left + outcome.fits_left} left")
     _say(outcome.message)
     return 1 if outcome.message else 0

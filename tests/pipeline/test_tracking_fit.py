@@ -138,6 +138,8 @@ def test_unsl_sync_sends_what_was_fitted_without_a_server(server, store, tmp_pat
     assert law["law"] == "cf" and law["rmsle_held_out"] > 0
     assert server.runs[FIT].about["jobType"] == "fit"
     assert "0 runs with 0 points sent, 0 left" in unsl("sync", "online")
+    LastFit(rows=LAWS, report="/elsewhere/report.html", digest="another").save(store.folder)
+    assert "the fit (without its report: /elsewhere/report.html is not on this machine) sent" in unsl("sync", "online")
 
 
 def test_a_report_that_is_gone_does_not_hold_the_table_back(server, store, page, folder):
