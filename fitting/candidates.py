@@ -26,8 +26,9 @@ class Recipe:
     it. emphasis: exponents of the weight exp(emphasis * (q - 1)), q running from 0 to 1 with scale. shortlist: the
     part of the candidates, by their error on the frontier, that is refitted to all rows. fit_weight: they are ranked
     by ln(error on the frontier) + fit_weight * ln(error of the refit). share: the part of the candidates that
-    predicts. frontier: the part of the rows that ranks. budget: the most solver steps a level. gain: a start stops
-    when its steps gain less than this part of the objective.
+    predicts. frontier: the part of the rows that ranks. budget: the most solver steps a level. settling: the most
+    further steps of the candidate that is shown by its coefficients. gain: a start stops when its steps gain less than
+    this part of the objective.
     """
 
     ridges: tuple[float, ...] = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
@@ -39,6 +40,7 @@ class Recipe:
     share: float = 0.1
     frontier: float = 0.25
     budget: int = 30
+    settling: int = 300
     gain: float = 1e-3
 
 
@@ -55,10 +57,6 @@ PLAIN = Recipe(
     budget=400,
     gain=1e-10,
 )
-
-
-# The most steps that the candidate whose coefficients are shown may take to its minimum: some ten times what is usual.
-_SETTLE = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +132,7 @@ def settled(
         ridge=member.ridge,
         weights=weights,
         loss=loss,
-        budget=_SETTLE,
+        budget=recipe.settling,
         gain=recipe.gain,
     )
     return replace(member, raw=found.raw[0], loss=float(found.loss[0]), ending=found.endings[0])

@@ -157,7 +157,7 @@ def test_status_is_honest(law):
     columns = grid(law)
     table = table_of(columns, noisy(columns))
     assert fit(Few(law, 1), table, recipe=PLAIN).status in (FitStatus.CONVERGED, FitStatus.AT_BOUND)
-    hurried = Recipe(ridges=(1e-7,), own_ridges=(), starts=1, emphasis=(0.0,), budget=1)
+    hurried = Recipe(ridges=(1e-7,), own_ridges=(), starts=1, emphasis=(0.0,), budget=1, settling=0)
     assert fit(Few(law, 1), table, recipe=hurried).status in (FitStatus.BUDGET_SPENT, FitStatus.AT_BOUND)
 
 
