@@ -2,7 +2,7 @@
 
 Claim     A law fitted to small models, short runs and little text forecasts larger ones, overfitting included.
 Tiers     cpu    GPT-2 on bytes of the documentation of installed packages, no download: 16 models of 12 thousand to 0.4
-                 million parameters, half a million bytes each. About four minutes on two idle cores.
+                 million parameters, half a million bytes each. About two minutes on two idle cores.
           gpu    48 models of 4 to 34 million parameters on FineWeb-Edu, 131 million tokens each: 6e17 FLOPs, an hour on
                  one H100 at a fifth of its peak (reckoned from FLOPs, not measured).
           paper  GPT-2, Llama and Mamba-2 from 12 to 620 million parameters, 10 billion tokens each, with the zero-shot
