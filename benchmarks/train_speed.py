@@ -17,7 +17,6 @@ import dataclasses
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
+from support.clock import PEAK_FLOPS, REPEATS, WARM_UP, Clock
 
 from trainers.addition import ADDITION, AdditionConfig
 from trainers.answering import Transformers
@@ -34,35 +34,8 @@ from trainers.language import LANGUAGE, LanguageConfig, LanguageModel
 from trainers.language_models import build_model
 from trainers.parity import PARITY, ParityConfig, Perceptrons
 
-PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
-"""Dense bfloat16 products a second, by the maker's data sheets."""
 LANGUAGE_GOAL, MFU_GOAL, COHORT_GOAL = 1.0, 0.4, 5.0
-WARM_UP, REPEATS, ROUNDS = 3, 3, 4
-
-
-class Clock:
-    """Seconds of a piece of work: on a GPU until it has finished, on a CPU its CPU time."""
-
-    def __init__(self, device: str):
-        self.cuda = device.startswith("cuda")
-
-    def now(self) -> float:
-        if self.cuda:
-            torch.cuda.synchronize()
-            return time.perf_counter()
-        return time.process_time()
-
-    def per_call(self, work: Callable[[], object], calls: int) -> float:
-        """Seconds a call, of the fastest of several runs: the others waited for something else."""
-        for _ in range(WARM_UP):
-            work()
-        best = float("inf")
-        for _ in range(REPEATS):
-            began = self.now()
-            for _ in range(calls):
-                work()
-            best = min(best, (self.now() - began) / calls)
-        return best
+ROUNDS = 4
 
 
 def language(device: str, clock: Clock) -> None:

@@ -19,7 +19,6 @@ import argparse
 import io
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,41 +28,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 from PIL import Image
+from support.clock import PEAK_FLOPS, Clock
 from torch.nn.functional import cross_entropy
 
 from trainers.vision import VISION, VisionConfig, VisionModel
 from trainers.vision_models import initial_weights, logits
 
-PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
-"""Dense bfloat16 products a second, by the maker's data sheets."""
 GOAL, MFU_GOAL = 1.0, 0.4
-WARM_UP, REPEATS, CALLS = 3, 3, 8
+CALLS = 8
 COHORT = 8
-
-
-class Clock:
-    """Seconds of a piece of work: on a GPU until it has finished, on a CPU its CPU time."""
-
-    def __init__(self, device: str):
-        self.cuda = device.startswith("cuda")
-
-    def now(self) -> float:
-        if self.cuda:
-            torch.cuda.synchronize()
-            return time.perf_counter()
-        return time.process_time()
-
-    def per_call(self, work: Callable[[], object]) -> float:
-        """Seconds a call, of the fastest of several runs: the others waited for something else."""
-        for _ in range(WARM_UP):
-            work()
-        best = float("inf")
-        for _ in range(REPEATS):
-            began = self.now()
-            for _ in range(CALLS):
-                work()
-            best = min(best, (self.now() - began) / CALLS)
-        return best
 
 
 class StoredPictures(torch.utils.data.Dataset):
@@ -139,9 +112,9 @@ def speed(config: VisionConfig, device: str, clock: Clock) -> None:
         run.step += 1
 
     seconds = {
-        "ours": clock.per_call(ours),
-        "usual loop": clock.per_call(usual_loop(config, run, device, decoded=False)),
-        "usual loop, decoded": clock.per_call(usual_loop(config, run, device, decoded=True)),
+        "ours": clock.per_call(ours, CALLS),
+        "usual loop": clock.per_call(usual_loop(config, run, device, decoded=False), CALLS),
+        "usual loop, decoded": clock.per_call(usual_loop(config, run, device, decoded=True), CALLS),
     }
     print(
         f"ViT of width {config.width} and depth {config.depth}, {counts.parameters:,} parameters, {config.resolution} "
@@ -176,7 +149,7 @@ def cohort(device: str, clock: Clock) -> None:
             patch_size=2 if architecture == "resnet" else 8,
             batch_size=batch,
         )
-        alone, together = (clock.per_call(_stacked(config, device, vectorised)) for vectorised in (False, True))
+        alone, together = (clock.per_call(_stacked(config, device, vectorised), CALLS) for vectorised in (False, True))
         if architecture == "vit" and batch == 64:
             of_study = {"alone": of_study["alone"] + alone, "together": of_study["together"] + together}
         print(f"  {architecture:7} width {width:4} batch {batch:3}   x{alone / together:.2f}")

@@ -82,7 +82,7 @@ def ridge_path(
     start = np.concatenate([np.zeros((1, form.size)), draws])
     kinds = len(recipe.emphasis)
     raw = np.tile(start, (kinds, 1))
-    weights = np.repeat(np.exp(np.outer(recipe.emphasis, q - 1.0)), recipe.starts, axis=0)
+    weights = np.repeat(_emphasised(q, recipe), recipe.starts, axis=0)
     members: list[Member] = []
     own: np.ndarray | None = None
     for level in range(len(recipe.ridges) + len(recipe.own_ridges)):
@@ -123,16 +123,20 @@ def settled(
     """The same candidate taken to its minimum, if the path left it on the way there."""
     if member.ending is not Ending.BUDGET_SPENT:
         return member
-    weights = np.exp(recipe.emphasis[member.key[2]] * (q - 1.0))
     found = solve(
         member.form,
         z,
         log_y,
         member.raw[None, :],
         ridge=member.ridge,
-        weights=weights,
+        weights=_emphasised(q, recipe)[member.key[2]],
         loss=loss,
         budget=recipe.settling,
         gain=recipe.gain,
     )
     return replace(member, raw=found.raw[0], loss=float(found.loss[0]), ending=found.endings[0])
+
+
+def _emphasised(q: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Weights of the rows, (emphases, rows)."""
+    return np.exp(np.outer(recipe.emphasis, q - 1.0))

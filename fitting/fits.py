@@ -88,8 +88,7 @@ class Fit:
             return {}
         first = self.belief.members[0]
         # The draws are part of the answer, not of the fit: a fixed seed makes the answer repeatable.
-        spread = self.belief.kin * self.belief.covariances[0]
-        raws = np.random.default_rng(0).multivariate_normal(first.raw, spread, size=_DRAWS)
+        raws = np.random.default_rng(0).multivariate_normal(first.raw, self.belief.covariances[0], size=_DRAWS)
         values = [first.form.coefficients(raw) for raw in raws]
         tails = (0.5 - level / 2, 0.5 + level / 2)
         return {

@@ -45,10 +45,10 @@ class Forecast:
 class Belief:
     """Members that predict together, and what they know.
 
-    covariances: of the raw parameters, for the first members. residual, seed: standard deviations in ln y, around the
-    fit and between replicates (0 when no row is repeated). kin: how many rows tell as much as one independent row,
-    at least 1. freedom: independent rows beyond the effective number of coefficients. stretch: by how much errors on
-    the frontier exceeded what was foretold, at least 1.
+    covariances: of the raw parameters, for the first members; kin is in them. residual, seed: standard deviations in
+    ln y, around the fit and between replicates (0 when no row is repeated). kin: how many rows tell as much as one
+    independent row, at least 1. freedom: independent rows beyond the effective number of coefficients. stretch: by how
+    much errors on the frontier exceeded what was foretold, at least 1.
     """
 
     members: tuple[Member, ...]
@@ -75,7 +75,7 @@ class Belief:
         kin = _kin(np.stack(list(z.values()), axis=1), residual, effective)
         return cls(
             members=tuple(members),
-            covariances=tuple(np.linalg.inv(c / variance + np.eye(len(c))) for c in curvatures),
+            covariances=tuple(kin * np.linalg.inv(c / variance + np.eye(len(c))) for c in curvatures),
             residual=float(np.sqrt(variance)),
             seed=0.0,
             freedom=max((log_y.size - effective) / kin, 2.0),
@@ -90,7 +90,7 @@ class Belief:
             jacobian = member.form.evaluate(member.raw[None, :], z)[1][0]
             # Without noise the covariance is all rounding, and a variance may come out just below 0.
             open_ += np.maximum(np.einsum("kn,kl,ln->n", jacobian, covariance, jacobian), 0.0)
-        return logs.mean(0), logs.var(0) + open_ / len(self.covariances)
+        return logs.mean(0), self.kin * logs.var(0) + open_ / len(self.covariances)
 
     def stretched_on(self, z: Mapping[str, np.ndarray], log_y: np.ndarray) -> float:
         """The factor by which the errors on rows that were not fitted exceed what was foretold, at least 1.
@@ -98,7 +98,7 @@ class Belief:
         A few rows tell little, so the factor is drawn towards 1 as if two more rows had met the expectation.
         """
         mean, unknown = self.moments(z)
-        expected = self.kin * unknown + self.noise**2
+        expected = unknown + self.noise**2
         surplus = (log_y - mean) ** 2 / expected
         return float(np.sqrt(max((surplus.sum() + 2.0) / (surplus.size + 2.0), 1.0)))
 
@@ -114,7 +114,7 @@ class Belief:
         if not 0 < level < 1:
             raise FittingError(f"the level of an interval is a probability between 0 and 1, not {level}")
         mean, unknown = self.moments(z)
-        deviation = np.sqrt(self.stretch**2 * self.kin * unknown + self.noise**2)
+        deviation = np.sqrt(self.stretch**2 * unknown + self.noise**2)
         reach = stats.t.ppf(0.5 + level / 2, self.freedom) * deviation
         return mean - reach, mean, mean + reach
 

@@ -6,6 +6,7 @@ domain says what a step is, what is measured and which tensors a cell's future d
 
 from __future__ import annotations
 
+import abc
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 from trainers.contract import Checkpoint, Context, End, Ending, Point, Trainer, TrainerError
 
 
-class Cohort:
+class Cohort(abc.ABC):
     """Cells at one step. A domain adds `update`, `measure` and `state`."""
 
     block = 1
@@ -36,17 +37,17 @@ class Cohort:
         self.step, self.seconds = 0, [0.0] * len(cells)
         self.alive = [True] * len(cells)
 
+    @abc.abstractmethod
     def update(self) -> None:
         """One optimiser step of every cell, the one after `self.step` finished steps."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def measure(self) -> Mapping[int, Mapping[str, Sequence[float]]]:
         """Inference steps to metric to a value a cell. Training state is not touched."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def state(self, row: int) -> Mapping[str, Any]:
         """The tensors, by name, that with the step decide how a cell goes on: writing to them restores it."""
-        raise NotImplementedError
 
     def arrays(self, row: int) -> dict[str, np.ndarray]:
         """What the checkpoint of the cell in `row` holds: copies, which later steps leave alone."""

@@ -6,6 +6,7 @@ bfloat16 where the domain asks for it, and long runs are compiled; weights stay 
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,21 +41,21 @@ class OneModel(Cohort):
         self.weights, self.data = self.prepare()
         self.optimiser = fused_adamw(self.weights.values(), self.one)
 
+    @abc.abstractmethod
     def prepare(self) -> tuple[Mapping[str, Any], Data]:
         """Make the model and open the data: the weights by name, on the device, and what the data are."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def batch(self) -> Iterable[Any]:
         """The batch of the next step in as many equal parts as the configuration's `accumulation`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def loss(self, part: Any):
         """Mean loss of one part of a batch, a scalar tensor."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def metrics(self) -> dict[str, float]:
         """Every metric of the model as it is. Training state is not touched."""
-        raise NotImplementedError
 
     def compiled(self, function: Callable) -> Callable:
         """The function, compiled where the run is long enough."""

@@ -16,7 +16,7 @@ import pytest
 import ray
 import yaml
 from ray.cluster_utils import Cluster
-from rehearsal import make_study, run_study, sorted_points
+from rehearsal import Told, make_study, run_study, sorted_points
 
 from pipeline import Axis
 from pipeline.executors.on_ray import RayExecutor
@@ -44,17 +44,13 @@ def test_a_node_that_leaves_takes_no_point_with_it(cluster, store, tmp_path):
     run_study(study, whole)
     removed = []
 
-    class Remove:
-        def begin(self, cell, points):
-            pass
-
-        def tell(self, events):
-            if events and not removed:
-                removed.append(cluster.extra.pop())
-                cluster.remove_node(removed[0])
+    def remove(events):
+        if events and not removed:
+            removed.append(cluster.extra.pop())
+            cluster.remove_node(removed[0])
 
     executor = RayExecutor(workers=None, device="cpu", hang_seconds=600)
-    outcome = run_study(study, store, executor, listeners=[Remove()], checkpoint_seconds=0.0)
+    outcome = run_study(study, store, executor, listeners=[Told(remove)], checkpoint_seconds=0.0)
     executor.close()
     assert removed
     assert (outcome.done, outcome.failed) == (6, 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import ray
-from rehearsal import make_study, run_study, sorted_points
+from rehearsal import Told, make_study, run_study, sorted_points
 
 from pipeline import Axis
 from pipeline.executors.on_ray import RayExecutor
@@ -68,17 +68,13 @@ def test_a_killed_worker_loses_no_point(store, executor, tmp_path):
     run_study(make_study(axes=study.axes, seeds=(0, 1), fixed=study.fixed), whole)
     killed = []
 
-    class Killer:
-        def begin(self, cell, points):
-            pass
+    def kill(events):
+        if events and not killed:
+            killed.extend(worker_processes())
+            for process in killed:
+                os.kill(process, 9)
 
-        def tell(self, events):
-            if events and not killed:
-                killed.extend(worker_processes())
-                for process in killed:
-                    os.kill(process, 9)
-
-    outcome = run_study(study, store, executor, listeners=[Killer()], checkpoint_seconds=0.0)
+    outcome = run_study(study, store, executor, listeners=[Told(kill)], checkpoint_seconds=0.0)
     assert killed, "a worker was to be killed"
     assert outcome.done == 2
     assert sorted_points(store).equals(sorted_points(whole))
@@ -100,14 +96,10 @@ def test_no_more_tasks_run_at_once_than_there_are_cores(store, cluster):
     study = make_study(fixed={"steps": 512, "step_seconds": 1e-3}, seeds=range(6), cohort_size=1)
     counts = []
 
-    class Count:
-        def begin(self, cell, points):
-            pass
+    def count(events):
+        counts.append(len(worker_processes()))
 
-        def tell(self, events):
-            counts.append(len(worker_processes()))
-
-    assert run_study(study, store, executor, listeners=[Count()]).done == 24
+    assert run_study(study, store, executor, listeners=[Told(count)]).done == 24
     executor.close()
     assert max(counts) == 2
 
@@ -135,14 +127,10 @@ def test_a_killed_board_is_made_anew(store, executor, monkeypatch):
     study = make_study(fixed={"steps": 512, "step_seconds": 4e-3})
     killed = []
 
-    class Killer:
-        def begin(self, cell, points):
-            pass
+    def kill(events):
+        if events and not killed:
+            killed.append(ray.kill(executor._board, no_restart=False))
 
-        def tell(self, events):
-            if events and not killed:
-                killed.append(ray.kill(executor._board, no_restart=False))
-
-    outcome = run_study(study, store, executor, listeners=[Killer()])
+    outcome = run_study(study, store, executor, listeners=[Told(kill)])
     assert killed
     assert outcome.done == len(study.cells)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
-from rehearsal import make_study, run_study, sorted_points
+from rehearsal import Told, make_study, run_study, sorted_points
 
 from pipeline import PipelineError
 from pipeline.files import Folder
@@ -61,14 +61,10 @@ def test_a_study_runs_stops_and_goes_on(remote, store):
     run_study(study, store)
     drivers = []
 
-    class Stop:
-        def begin(self, cell, points):
-            pass
+    def stop(events):
+        drivers[0].stop()
 
-        def tell(self, events):
-            drivers[0].stop()
-
-    first = run_study(study, remote, listeners=[Stop()], watch=drivers.append, checkpoint_seconds=0.0)
+    first = run_study(study, remote, listeners=[Told(stop)], watch=drivers.append, checkpoint_seconds=0.0)
     assert first.left
     assert run_study(study, remote).done == first.left
     assert sorted_points(remote).equals(sorted_points(store))

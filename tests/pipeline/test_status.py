@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rehearsal import make_study, run_study
+from rehearsal import Told, make_study, run_study
 from tracked import CELLS, STUDY, ended, failed, measured, wait_for
 
 from pipeline import cli, verbs
@@ -85,24 +85,21 @@ def test_it_agrees_with_what_the_run_itself_shows(store):
     """One code for both: half-way through a run, the store tells the same share, rate and time to go."""
     compared = []
 
-    class Compare:
-        def begin(self, cell, points): ...
-
-        def tell(self, events):
-            if len(own.ended) == 4 and not compared:
-                holder = store.holder()
-                theirs = Progress.read(made, store.records(), since=holder["started"], now=time.time())
-                theirs.began = own.began
-                compared.append(theirs)
-                assert theirs.share == pytest.approx(own.share)
-                assert theirs.remaining_seconds == pytest.approx(own.remaining_seconds, rel=0.01)
-                assert (theirs.ended, theirs.running) == (own.ended, own.running)
+    def compare(events):
+        if len(own.ended) == 4 and not compared:
+            holder = store.holder()
+            theirs = Progress.read(made, store.records(), since=holder["started"], now=time.time())
+            theirs.began = own.began
+            compared.append(theirs)
+            assert theirs.share == pytest.approx(own.share)
+            assert theirs.remaining_seconds == pytest.approx(own.remaining_seconds, rel=0.01)
+            assert (theirs.ended, theirs.running) == (own.ended, own.running)
 
     made = make_plan(STUDY, store)
     own = Progress.of(made.cells, began=time.monotonic() - 100)
     with Writer.open(store) as writer:
         executor = InlineExecutor(device="cpu")
-        Driver(study=STUDY, writer=writer, executor=executor, listeners=[own, Compare()]).run(
+        Driver(study=STUDY, writer=writer, executor=executor, listeners=[own, Told(compare)]).run(
             made.cells, made.throughput
         )
     assert compared

@@ -7,10 +7,21 @@ from typing import Any
 
 from pipeline import Axis, Metric, Split, Study
 from pipeline.driver import Driver, Outcome
+from pipeline.events import Event
 from pipeline.executors import Executor
 from pipeline.executors.inline import InlineExecutor
 from pipeline.plan import make_plan
 from pipeline.store import Store, Writer
+
+
+class Told:
+    """A listener of a run that hands all news to a function."""
+
+    def __init__(self, tell: Callable[[Sequence[Event]], Any]):
+        self.tell = tell
+
+    def begin(self, cell, points) -> None:
+        pass
 
 
 def make_study(**changes: Any) -> Study:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from recording import Recorder, run
+from small_procgen import SMALL
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.hilton import intrinsic_performance
@@ -18,17 +19,6 @@ from trainers import Ending, procgen
 from trainers.procgen import PROCGEN, ProcgenConfig, _Run, acting_flops, learning_flops
 from trainers.procgen_envs import random_returns
 from trainers.procgen_envs import test_games as open_test_games
-
-SMALL = ProcgenConfig(
-    game="bossfight",
-    width=0.1,
-    steps=20,
-    batch_size=32,
-    environments=4,
-    minibatches=2,
-    epochs=1,
-    test_episodes=2,
-)
 
 
 def threads() -> int:

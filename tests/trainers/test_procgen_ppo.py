@@ -7,22 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from small_procgen import SMALL
 
 from trainers import procgen_ppo
-from trainers.procgen import ProcgenConfig, _Run
+from trainers.procgen import _Run
 from trainers.procgen_agent import Agent
 from trainers.procgen_ppo import RewardScale, advantages
-
-SMALL = ProcgenConfig(
-    game="bossfight",
-    width=0.1,
-    steps=20,
-    batch_size=32,
-    environments=4,
-    minibatches=2,
-    epochs=1,
-    test_episodes=2,
-)
 
 
 def test_advantages_follow_their_definition():
