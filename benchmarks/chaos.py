@@ -40,7 +40,8 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests" / "suppo
 
 from pipeline import Axis, Metric, Split, Study
 from pipeline.plan import make_plan
-from pipeline.store import METADATA, Store
+from pipeline.store import Store
+from pipeline.store.store import METADATA
 
 NAME = "chaos"
 STEPS = 256
@@ -83,7 +84,8 @@ def main() -> int:
 
 def drive(study: Study, verb: str, folder: str) -> int:
     """The driver's own process: the command line on this study, with a disk that is full while a file says so."""
-    from pipeline import cli, driver, verbs
+    import pipeline.run
+    from pipeline import cli, verbs
 
     fsync = os.fsync
 
@@ -93,9 +95,9 @@ def drive(study: Study, verb: str, folder: str) -> int:
         fsync(handle)
 
     os.fsync = fsync_unless_full
-    verbs.load_study = lambda name, tier=None: study
-    verbs.TRACKING_CLOSE_SECONDS = 5.0
-    driver.Driver = functools.partial(driver.Driver, checkpoint_seconds=0.1)
+    verbs.verb.load_study = lambda name, tier=None: study
+    verbs.run.TRACKING_CLOSE_SECONDS = 5.0
+    pipeline.run.Driver = functools.partial(pipeline.run.Driver, checkpoint_seconds=0.1)
     run = ["--executor", "ray", "--device", "cpu", "--retry", "failed"] if verb == "run" else []
     return cli.main([verb, NAME, "--store", f"{folder}/runs", "--wandb", "online", *run])
 
@@ -149,7 +151,7 @@ class Chaos:
         root = f"{self.folder}/undisturbed"
         options = ["--executor", "inline", "--device", "cpu", "--wandb", "off", "--store", root]
         with ExitStack() as stack:
-            stack.enter_context(mock.patch.object(verbs, "load_study", lambda name, tier=None: self.study))
+            stack.enter_context(mock.patch.object(verbs.verb, "load_study", lambda name, tier=None: self.study))
             stack.enter_context(mock.patch("time.sleep"))
             log = stack.enter_context(open(f"{self.folder}/log", "a"))
             stack.enter_context(redirect_stdout(log))

@@ -30,12 +30,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pipeline import Axis, Metric, Split, Study
-from pipeline.driver import Driver
-from pipeline.events import Ended
-from pipeline.executors.inline import InlineExecutor
 from pipeline.plan import make_plan
-from pipeline.store import Store, Writer
-from pipeline.worker import use_one_thread
+from pipeline.run import Driver, use_one_thread
+from pipeline.run.executors.inline import InlineExecutor
+from pipeline.store import Ended, Store, Writer
 from trainers import Point, load_trainer
 
 NAME = "overhead"
@@ -78,7 +76,7 @@ class NoContext:
 
 
 def ours(study: Study, folder: str) -> None:
-    from pipeline.executors.on_ray import RayExecutor
+    from pipeline.run.executors.on_ray import RayExecutor
 
     executor = RayExecutor(workers=None, device="cpu", hang_seconds=600)
     run(study, Store(folder, NAME), executor)
@@ -183,12 +181,13 @@ def child(what: str, cells: int, root: str) -> None:
     store = Store(root, NAME)
     use_one_thread()
     if what == "plan":
-        from pipeline import cli, verbs
+        from pipeline import cli
+        from pipeline.verbs import verb
 
-        verbs.load_study = lambda name, tier=None: study
+        verb.load_study = lambda name, tier=None: study
         sys.exit(cli.main(["plan", NAME, "--store", root]))
     if what == "memory":
-        from pipeline.executors.on_ray import RayExecutor
+        from pipeline.run.executors.on_ray import RayExecutor
 
         executor = RayExecutor(workers=None, device="cpu", hang_seconds=600)
         run(study, store, executor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,17 +18,38 @@ ALLOWED = {
     "experiments": {"experiments", "pipeline", "trainers", "fitting"},
 }
 """`pipeline` reaches `experiments` only to list and load studies by name, in one file."""
+ROOMS = ("verbs", "report", "analysis", "run", "plan", "tracking", "store", "study")
+"""The rooms of `pipeline`, each of which may import those that follow it."""
+FOUNDATION = {"errors"}
+"""What every room of `pipeline` stands on."""
 
 
-def imports(path: Path) -> set[str]:
-    """Top-level names that a file imports, wherever in the file it does."""
-    found = set()
+def imported(path: Path) -> Iterator[tuple[str, str]]:
+    """Every module that a file imports, wherever in the file it does, with a name taken from it (empty for none)."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            found.add(node.module.split(".")[0])
-    return found
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def packages(path: Path) -> set[str]:
+    """Top-level names that a file imports."""
+    return {module.split(".")[0] for module, _ in imported(path)}
+
+
+def wrong_doors(path: Path, room: str) -> list[str]:
+    """Imports of `pipeline` that lead upwards from a room, or past another room's door."""
+    wrong = []
+    for module, name in imported(path):
+        parts = [*module.split("."), name]
+        if parts[0] != "pipeline" or parts[1] in FOUNDATION | {room}:
+            continue
+        if parts[1] not in ROOMS[ROOMS.index(room) + 1 :]:
+            wrong.append(f"{module} is not below {room}")
+        elif len(module.split(".")) > 2 or (ROOT / "pipeline" / parts[1] / f"{name}.py").exists():
+            wrong.append(f"{module}.{name} is behind a door")
+    return wrong
 
 
 @pytest.mark.parametrize("package", ALLOWED)
@@ -35,20 +57,53 @@ def test_imports_follow_the_arrows(package):
     files = sorted((ROOT / package).rglob("*.py"))
     assert files
     for path in files:
-        forbidden = imports(path) & (ALLOWED.keys() - ALLOWED[package])
+        forbidden = packages(path) & (ALLOWED.keys() - ALLOWED[package])
         assert not forbidden, f"{path.relative_to(ROOT)} imports {forbidden}"
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_import_downwards_and_by_the_door(room):
+    files = sorted((ROOT / "pipeline" / room).rglob("*.py"))
+    assert files
+    for path in files:
+        assert not wrong_doors(path, room), path.relative_to(ROOT)
+
+
+def test_every_file_of_the_pipeline_is_in_a_room():
+    flat = {path.stem for path in (ROOT / "pipeline").glob("*.py")}
+    assert flat == {"__init__", "__main__", "cli"} | FOUNDATION
+    assert {path.name for path in (ROOT / "pipeline").iterdir() if (path / "__init__.py").exists()} == set(ROOMS)
+
+
+def test_the_rooms_are_listed_from_top_to_bottom_in_the_readme():
+    text = (ROOT / "README.md").read_text()
+    places = [text.index(f"    {room}/") for room in ROOMS]
+    assert places == sorted(places)
+
+
 def test_only_the_study_loader_knows_experiments():
-    known = {path.name for path in (ROOT / "pipeline").rglob("*.py") if "experiments" in imports(path)}
-    assert known <= {"study.py"}
+    known = {path.name for path in (ROOT / "pipeline").rglob("*.py") if "experiments" in packages(path)}
+    assert known <= {"loading.py"}
 
 
 def test_a_forbidden_arrow_is_seen(tmp_path):
     """The walk would notice: imports inside functions count too."""
     path = tmp_path / "law.py"
     path.write_text("def f():\n    from pipeline.store import Store\n")
-    assert imports(path) & (ALLOWED.keys() - ALLOWED["fitting"]) == {"pipeline"}
+    assert packages(path) & (ALLOWED.keys() - ALLOWED["fitting"]) == {"pipeline"}
+    assert wrong_doors(path, "plan") == []
+    assert wrong_doors(path, "study") == ["pipeline.store is not below study"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["from pipeline.store.files import Folder", "from pipeline.store import files", "import pipeline.store.files"],
+)
+def test_a_reach_behind_a_door_is_seen(tmp_path, line):
+    path = tmp_path / "verb.py"
+    path.write_text(line)
+    assert len(wrong_doors(path, "plan")) == 1
+    assert wrong_doors(path, "store") == []
 
 
 def test_planning_loads_nothing_slow(tmp_path):

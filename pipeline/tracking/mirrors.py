@@ -14,8 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.events import Ended, Event, Failed, Failure, Measured
-from pipeline.store import CellRecord, Store
+from pipeline.store import CellRecord, Ended, Event, Failed, Failure, Measured, Store
 from pipeline.study import Cell
 from pipeline.tracking.wandb_runs import WandbRuns
 from trainers import Ending, Point, TrainerError

@@ -7,9 +7,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.events import Event, Measured
-from pipeline.last_fit import LastFit
-from pipeline.store import Store
+from pipeline.store import Event, Measured, SavedFit, Store
 from pipeline.study import Cell, Study
 from pipeline.tracking.mirrors import Mirrors
 from pipeline.tracking.wandb_runs import WandbRuns, choose_mode
@@ -51,7 +49,7 @@ class NoTracker:
 
     def catch_up_fit(self, store: Store) -> None: ...
 
-    def summarise(self, fit: LastFit) -> None: ...
+    def summarise(self, fit: SavedFit) -> None: ...
 
     def close(self, timeout_seconds: float | None = None) -> TrackingOutcome:
         return TrackingOutcome()
@@ -117,7 +115,7 @@ class Tracker:
         """Send the store's last fit, if W&B does not have it."""
         self._queue.put((self._catch_up_fit, (store,)))
 
-    def summarise(self, fit: LastFit) -> None:
+    def summarise(self, fit: SavedFit) -> None:
         """A fit's table, a row a law, and the report's HTML file: one run of job type `fit`."""
         self._fits.add(fit.digest)
         self._queue.put((self._send_fit, (fit,)))
@@ -157,12 +155,12 @@ class Tracker:
                 self._lost = True
 
     def _catch_up_fit(self, store: Store) -> None:
-        fit = LastFit.load(store.folder)
+        fit = SavedFit.load(store.folder)
         if fit is not None and not self._runs.has_fit(fit):
             self._fits.add(fit.digest)
             self._send_fit(fit)
 
-    def _send_fit(self, fit: LastFit) -> None:
+    def _send_fit(self, fit: SavedFit) -> None:
         try:
             self._runs.send_fit(fit)
         except Exception:

@@ -19,8 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import PipelineError
-from pipeline.events import Measured
-from pipeline.last_fit import LastFit
+from pipeline.store import Measured, SavedFit
 from pipeline.study import Cell, Study, show_config
 from pipeline.tracking.pace import CREATIONS_AT_ONCE, CREATIONS_PER_SECOND, TokenBucket
 from pipeline.tracking.panels import figures_of
@@ -142,11 +141,11 @@ class WandbRuns:
     def fit_id(self) -> str:
         return f"{self.study.name}-fit"
 
-    def has_fit(self, fit: LastFit) -> bool:
+    def has_fit(self, fit: SavedFit) -> bool:
         """Whether this very fit was handed over."""
         return self.sent.has(self.fit_id, points=len(fit.rows), status=fit.digest)
 
-    def send_fit(self, fit: LastFit) -> None:
+    def send_fit(self, fit: SavedFit) -> None:
         """The table of laws, the report and its figures, as one run that each later fit of the study replaces."""
         study = self.study
         run = self._open(

@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline import Axis, Metric, Split, Study
-from pipeline.driver import Driver, Outcome
-from pipeline.events import Event
-from pipeline.executors import Executor
-from pipeline.executors.inline import InlineExecutor
 from pipeline.plan import make_plan
-from pipeline.store import Store, Writer
+from pipeline.run import Driver, Executor, Outcome
+from pipeline.run.executors.inline import InlineExecutor
+from pipeline.store import Event, Store, Writer
 
 
 class Told:

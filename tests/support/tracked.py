@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rehearsal import make_study
 
-from pipeline.events import Ended, Failed, Failure, Measured
+from pipeline.store import Ended, Failed, Failure, Measured
 from trainers import Ending, Point
 
 ROOT = Path(__file__).parents[2]

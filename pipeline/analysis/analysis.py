@@ -1,0 +1,58 @@
+"""From a study's points to its table of laws: the fits and their held-out scores."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fitting import Comparison
+from pipeline.analysis.question import Divided, Question
+from pipeline.errors import PipelineError
+from pipeline.study import Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """The laws of a study, fitted and scored."""
+
+    study: Study
+    divided: Divided
+    comparisons: Sequence[Comparison]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"study": self.study.name, **self.divided.to_json(self.comparisons)}
+
+
+def analyse(
+    study: Study, points: Any, *, laws: Sequence[str] = (), seed: int = 0, loss: str = "msle", plain: bool = False
+) -> Analysis:
+    """Fit every law of the study (or of `laws`) to its points, a DataFrame from `Store.table`."""
+    divided = divide(study, points)
+    comparisons = divided.compare(tuple(laws) or tuple(study.laws), seed=seed, loss=loss, plain=plain)
+    return Analysis(study=study, divided=divided, comparisons=comparisons)
+
+
+def divide(study: Study, points: Any) -> Divided:
+    """Apply a study's data rules and its split. Raises PipelineError where too little is left to fit."""
+    if points.empty:
+        raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.name}` makes them")
+    grid = {cell.id for cell in study.cells}
+    return Question.of_study(study).divide(points.assign(in_grid=points["cell"].isin(grid).astype(int)))
+
+
+def fingerprint(study: Study, points: Any, *, laws: Sequence[str], seed: int) -> str:
+    """Changes when the points, the study, the laws or the code that turns them into a report changes."""
+    import pandas
+
+    digest = hashlib.sha256(repr((study, tuple(laws), seed)).encode())
+    ordered = points.sort_values([name for name in ("cell", "step", "inference_steps") if name in points])
+    digest.update(pandas.util.hash_pandas_object(ordered, index=False).to_numpy().tobytes())
+    for package in ("fitting", "pipeline"):
+        folder = Path(importlib.import_module(package).__file__).parent
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

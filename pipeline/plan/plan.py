@@ -1,0 +1,172 @@
+"""The plan: every cell of a study as done, to resume, new or changed, with what it will cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pipeline.plan.cost import Throughput, Timing
+from pipeline.store import CellRecord, Store
+from pipeline.study import Cell, PlannedPoints, Study
+
+
+class State(StrEnum):
+    """What running the study would do with a cell."""
+
+    DONE = "done"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    RESUME = "resume"
+    NEW = "new"
+    CHANGED = "changed"
+
+    @property
+    def finished(self) -> bool:
+        return self in (State.DONE, State.DIVERGED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCell:
+    """One line of the plan."""
+
+    cell: Cell
+    state: State
+    reason: str
+    """Why a cell counts as changed or failed; empty otherwise."""
+    predicted_seconds: float
+    """Seconds of the whole cell on one worker."""
+    points: PlannedPoints
+
+    @property
+    def split(self) -> str:
+        """Where the points go that take part."""
+        if self.points.fitted and self.points.held_out:
+            return "both"
+        return "fitted" if self.points.fitted else "held out" if self.points.held_out else "excluded"
+
+    def to_json(self) -> dict[str, Any]:
+        counts = self.cell.counts
+        return {
+            "cell": self.cell.id,
+            "state": str(self.state),
+            "reason": self.reason,
+            "config": dict(self.cell.config),
+            "parameters": counts.parameters,
+            "parameters_without_embeddings": counts.parameters_without_embeddings,
+            "steps": counts.steps,
+            "points": self.cell.points,
+            "inference_budgets": list(self.cell.inference_budgets),
+            "flops": counts.flops,
+            "bytes": counts.bytes,
+            "predicted_seconds": self.predicted_seconds,
+            "split": self.split,
+            **dataclasses.asdict(self.points),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All cells of a study against its store."""
+
+    study: Study
+    cells: Sequence[PlannedCell]
+    throughput: Throughput
+    left_behind: Sequence[CellRecord]
+    """Cells of the store that the grid no longer has. They stay there and take no part in fits."""
+
+    def counts(self) -> dict[str, int]:
+        """How many cells are in each state; states without cells are left out."""
+        return {str(state): n for state in State if (n := sum(one.state is state for one in self.cells))}
+
+    def states(self) -> str:
+        """`12 done, 3 new`: how many cells are in each state, for a person."""
+        return ", ".join(f"{count} {state}" for state, count in self.counts().items())
+
+    @property
+    def points(self) -> PlannedPoints:
+        """Of all cells, those that are done too."""
+        return sum((one.points for one in self.cells), PlannedPoints())
+
+    def to_run(self, *, retry_failed: bool) -> list[PlannedCell]:
+        skipped = {State.DONE, State.DIVERGED} | (set() if retry_failed else {State.FAILED})
+        return [one for one in self.cells if one.state not in skipped]
+
+    def to_json(self) -> dict[str, Any]:
+        remaining = [one for one in self.cells if not one.state.finished]
+        return {
+            "study": self.study.name,
+            "trainer": self.study.trainer,
+            "throughput": "measured" if self.throughput.cells else "assumed",
+            "states": self.counts(),
+            "left_behind": len(self.left_behind),
+            "points": dataclasses.asdict(self.points) | {"judged_later": list(self.study.judged_later)},
+            "inference_budgets": sorted({budget for one in self.cells for budget in one.cell.inference_budgets}),
+            "total_flops": sum(one.cell.counts.flops for one in self.cells),
+            "remaining_flops": sum(one.cell.counts.flops for one in remaining),
+            "remaining_seconds": sum(one.predicted_seconds for one in remaining),
+            "cells": [one.to_json() for one in self.cells],
+        }
+
+
+def make_plan(study: Study, store: Store) -> Plan:
+    """Compare a study with its store. Reads the store, changes nothing."""
+    records = store.records()
+    here = {cell.id for cell in study.cells}
+    left_behind = [record for record in records.values() if record.id not in here]
+    throughput = Throughput.fit(_timings(records.values()))
+    why_changed = _changes(study, [cell for cell in study.cells if cell.id not in records], left_behind)
+    planned = []
+    for cell in study.cells:
+        state, reason = _state(records.get(cell.id), why_changed.get(cell.id, ""))
+        planned.append(
+            PlannedCell(
+                cell=cell,
+                state=state,
+                reason=reason,
+                predicted_seconds=throughput.seconds(cell),
+                points=study.planned_points(cell),
+            )
+        )
+    return Plan(study=study, cells=planned, throughput=throughput, left_behind=left_behind)
+
+
+def _timings(records) -> list[Timing]:
+    return [Timing(flops_per_step=r.flops_per_step, steps=r.step, seconds=r.seconds) for r in records if r.finished]
+
+
+def _state(record: CellRecord | None, why_changed: str) -> tuple[State, str]:
+    if record is None:
+        return (State.CHANGED, why_changed) if why_changed else (State.NEW, "")
+    if record.status == "failed":
+        return State.FAILED, f"{record.failure}: {record.message}"
+    return (State(record.status), "") if record.finished else (State.RESUME, "")
+
+
+def _changes(study: Study, unknown: Sequence[Cell], left_behind: Sequence[CellRecord]) -> dict[str, str]:
+    """For each new cell that replaces one left behind: what differs, as `learning_rate 0.0003 -> 0.001`.
+
+    A cell replaces another if they agree in all but one field, the trainer's version, or the fields that the study
+    fixes. A grown grid changes nothing: its old cells are not left behind.
+    """
+    if not unknown or not left_behind:
+        return {}
+    names = [{name} for name in unknown[0].config] + [{"version"}, set(study.fixed) | {"version"}]
+    reasons: dict[str, str] = {}
+    for ignored in names:
+        old = {_without(ignored, record.trainer, record.version, record.config): record for record in left_behind}
+        for cell in unknown:
+            match = old.get(_without(ignored, cell.trainer, cell.version, cell.config))
+            if match is not None and cell.id not in reasons:
+                before, after = {**match.config, "version": match.version}, {**cell.config, "version": cell.version}
+                differing = [name for name in after if before.get(name) != after[name]]
+                reasons[cell.id] = ", ".join(f"{name} {before.get(name)} -> {after[name]}" for name in differing)
+    return reasons
+
+
+def _without(ignored: set[str], trainer: str, version: int, config: Mapping[str, Any]) -> str:
+    kept = {name: value for name, value in config.items() if name not in ignored}
+    return json.dumps([trainer, None if "version" in ignored else version, kept], sort_keys=True)

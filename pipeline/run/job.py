@@ -1,0 +1,27 @@
+"""A job: what the driver hands to a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """Cells that one worker trains together."""
+
+    number: int
+    """Tells the jobs of one run apart: a second try is another job."""
+    trainer: str
+    cells: tuple[str, ...]
+    configs: tuple[Mapping[str, Any], ...]
+    device: str
+    checkpoints: str
+    """Folder or URL that holds a folder of checkpoints for each cell."""
+    checkpoint_seconds: float
+    begun: frozenset[str] = frozenset()
+    """Cells that were run before and may have checkpoints."""
+    tries: int = 1
+    gpu_share: float = 0.0
+    """The part of a GPU that the job asks for; 0 on a CPU."""

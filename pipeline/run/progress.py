@@ -1,0 +1,178 @@
+"""Progress of a run: a live line on a terminal, a plain line now and then in a log, and what a store tells of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from pipeline.plan import Plan, PlannedCell, State
+from pipeline.store import CellRecord, Ended, Event, Failed, Measured
+from pipeline.study import Cell
+
+LOG_SECONDS = 10.0
+"""Between lines in a log: a ten-hour run stays below 4,000 of them."""
+LIVE_SECONDS = 0.1
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """What a run has done so far, by the share of its predicted seconds."""
+
+    predicted: Mapping[str, float]
+    """Predicted seconds of every cell that this run is to finish."""
+    already_done: int = 0
+    """Cells of the study that earlier runs finished."""
+    held: int = 0
+    """Cells that the budget holds back."""
+    budget_hours: float | None = None
+    began: float = field(default_factory=time.monotonic)
+    running: set[str] = field(default_factory=set)
+    """Cells that have reached a point and not their end."""
+    ended: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    _steps: dict[str, int] = field(default_factory=dict)
+    _shares: dict[str, float] = field(default_factory=dict)
+    _at_start: dict[str, float] = field(default_factory=dict)
+    _seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, planned: Sequence[PlannedCell], **facts: Any) -> Progress:
+        return cls(predicted={one.cell.id: one.predicted_seconds for one in planned}, **facts)
+
+    @classmethod
+    def read(cls, made: Plan, records: Mapping[str, CellRecord], *, since: float, now: float) -> Progress:
+        """What a run of another process has done, from its store; `since` is when it began, both in Unix seconds.
+
+        Cells that failed before it began count once it takes them up. What its budget holds back is not known here.
+        """
+        began = time.monotonic() - max(now - since, 0.0)
+        progress = cls(predicted={one.cell.id: one.predicted_seconds for one in made.cells}, began=began)
+        for one in made.cells:
+            id, steps, record = one.cell.id, one.cell.counts.steps, records.get(one.cell.id)
+            if record is None:
+                continue
+            heard, taken_up = record.updated >= since, record.resumed >= since
+            if not heard and not taken_up and (one.state.finished or one.state is State.FAILED):
+                progress.already_done += one.state.finished
+                del progress.predicted[id]
+                continue
+            progress._shares[id] = progress._at_start[id] = record.step / steps
+            if taken_up:
+                progress._at_start[id] = record.resumed_step / steps
+            elif heard:
+                progress._at_start[id] = 0.0
+            if heard and record.status == "started":
+                progress.running.add(id)
+            elif heard:
+                progress._shares[id] = 1.0
+                (progress.ended if record.finished else progress.failed).add(id)
+        return progress
+
+    def begin(self, cell: Cell, points: Sequence[Measured]) -> None:
+        reached = max((event.point.step for event in points), default=0)
+        self._shares[cell.id] = self._at_start[cell.id] = reached / cell.counts.steps
+        self._steps[cell.id] = cell.counts.steps
+
+    def tell(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Measured):
+                self.running.add(event.cell)
+                self._shares[event.cell] = event.point.step / self._steps[event.cell]
+                self._seconds[event.cell] = event.point.seconds
+            elif isinstance(event, Ended | Failed):
+                self.running.discard(event.cell)
+                self._shares[event.cell] = 1.0
+                (self.ended if isinstance(event, Ended) else self.failed).add(event.cell)
+
+    @property
+    def share(self) -> float:
+        """The part of the predicted seconds that is behind us, 0 to 1."""
+        total = sum(self.predicted.values())
+        return sum(self.predicted[cell] * share for cell, share in self._shares.items()) / total if total else 1.0
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """Wall-clock seconds to go at this run's own pace; None until there is a pace."""
+        total = sum(self.predicted.values())
+        before = sum(self.predicted[cell] * share for cell, share in self._at_start.items())
+        gained = self.share * total - before
+        elapsed = time.monotonic() - self.began
+        return elapsed * (1 - self.share) * total / gained if gained > 0 else None
+
+    @property
+    def cells_per_second(self) -> float:
+        """Cells that this run has ended, by its own wall clock."""
+        return len(self.ended) / max(time.monotonic() - self.began, 1e-9)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "running": len(self.running),
+            "share": self.share,
+            "cells_per_minute": 60 * self.cells_per_second,
+            "eta_seconds": self.remaining_seconds,
+        }
+
+    def eta(self) -> str:
+        remaining = self.remaining_seconds
+        return f"ETA {clock(remaining)}" if remaining is not None else "ETA ?"
+
+    def line(self) -> str:
+        done, total = len(self.ended) + self.already_done, len(self.predicted) + self.already_done
+        parts = [f"{done}/{total} cells", f"{len(self.running)} running"]
+        if self.failed:
+            parts.append(f"{len(self.failed)} failed")
+        if self.held:
+            parts.append(f"{self.held} held")
+        parts += [f"{self.share:.0%}", f"{self.cells_per_second:.1f} cells/s", self.eta()]
+        spent = sum(self._seconds.values()) / 3600
+        parts.append(
+            f"{spent:.3g} of {self.budget_hours:g} worker-hours" if self.budget_hours else f"{spent:.3g} worker-hours"
+        )
+        return " · ".join(parts)
+
+
+class Display:
+    """Shows a `Progress` on a stream; a listener of the driver."""
+
+    def __init__(self, progress: Progress, stream: TextIO | None = None):
+        self._progress, self._stream = progress, stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._shown = 0.0
+
+    def begin(self, cell: Cell, points: Sequence[Measured]) -> None:
+        self._progress.begin(cell, points)
+
+    def tell(self, events: Sequence[Event]) -> None:
+        self._progress.tell(events)
+        for event in events:
+            if isinstance(event, Failed):
+                self._print(f"cell {event.cell} failed ({event.failure}): {event.message}")
+        if time.monotonic() - self._shown >= (LIVE_SECONDS if self._live else LOG_SECONDS):
+            self._show()
+
+    def close(self) -> None:
+        self._show()
+        if self._live:
+            self._stream.write("\n")
+
+    def _show(self) -> None:
+        self._shown = time.monotonic()
+        if self._live:
+            self._stream.write(f"\r\x1b[2K{self._progress.line()}")
+            self._stream.flush()
+        else:
+            self._print(self._progress.line())
+
+    def _print(self, text: str) -> None:
+        erase = "\r\x1b[2K" if self._live else ""
+        print(f"{erase}{time.strftime('%H:%M:%S')} {text}", file=self._stream, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """`0:42`, `12:05`, `3:12:05`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

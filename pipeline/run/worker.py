@@ -1,0 +1,127 @@
+"""What runs beside the training: one job from its checkpoints to its last event. Both executors use it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+
+from pipeline.run.checkpoints import load_checkpoint, save_checkpoint
+from pipeline.run.job import Job
+from pipeline.store import Ended, Event, Failed, Failure, Folder, Measured, Used
+from trainers import Checkpoint, End, Ending, Point, TrainerError, load_trainer
+
+
+def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
+    """Train the cells of a job and say what happens. Never raises: what goes wrong is a `Failed` for each unended cell.
+
+    A cell without an `Ended` or a `Failed` when the iterator is exhausted was stopped and can be resumed.
+    """
+    use_one_thread()
+    context = _Context(job, should_stop)
+    ended: set[str] = set()
+    measured = not job.device.startswith("cuda")
+    try:
+        trainer = load_trainer(job.trainer)
+        configs = [trainer.Config(**config) for config in job.configs]
+        yield from context.repeat()
+        for event in trainer.train(configs, context):
+            cell = job.cells[event.cell]
+            if isinstance(event, Point):
+                context.points[event.cell].append(event)
+                yield Measured(cell=cell, point=event)
+                if not measured:
+                    measured = True
+                    yield from _gpu_memory(job)
+            elif isinstance(event, End):
+                ended.add(cell)
+                yield Ended(cell=cell, step=event.step, ending=Ending(event.ending))
+    except Exception as error:
+        trace = traceback.format_exc()
+        message = f"{type(error).__name__}: {error}"
+        for cell in job.cells:
+            if cell not in ended:
+                yield Failed(cell=cell, failure=_classify(error), message=message, traceback=trace)
+
+
+def use_one_thread() -> None:
+    """One thread a cell: two on a busy core are far slower than one, and results do not depend on the core count."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
+class _Context:
+    """`trainers.Context` over a folder of checkpoints."""
+
+    def __init__(self, job: Job, should_stop: Callable[[], bool]):
+        self.device = job.device
+        self._seconds = job.checkpoint_seconds
+        self._folders = [Folder(job.checkpoints).folder(cell) for cell in job.cells]
+        self._loaded = [
+            load_checkpoint(folder) if cell in job.begun else None
+            for cell, folder in zip(job.cells, self._folders, strict=True)
+        ]
+        self._cells = job.cells
+        self.points: list[list[Point]] = [list(loaded[1]) if loaded else [] for loaded in self._loaded]
+        self._last_save = time.monotonic()
+        self._should_stop = should_stop
+
+    def repeat(self) -> Iterator[Measured]:
+        """The points that led to the checkpoints, in case the driver never got them."""
+        for cell, points in zip(self._cells, self.points, strict=True):
+            for point in points:
+                yield Measured(cell=cell, point=point)
+
+    def load(self, cell: int) -> Checkpoint | None:
+        loaded = self._loaded[cell]
+        return loaded[0] if loaded else None
+
+    def checkpoint_due(self) -> bool:
+        now = time.monotonic()
+        if now - self._last_save < self._seconds:
+            return False
+        self._last_save = now
+        return True
+
+    def save(self, cell: int, checkpoint: Checkpoint) -> None:
+        try:
+            save_checkpoint(self._folders[cell], checkpoint, self.points[cell])
+        except OSError as error:
+            # A full disk costs the work since the last checkpoint if the worker is lost, and not the training itself.
+            print(f"cell {self._cells[cell]}: no checkpoint at step {checkpoint.step}: {error}", file=sys.stderr)
+
+    def should_stop(self) -> bool:
+        return self._should_stop()
+
+
+def gpu_types(device: str) -> dict[str, int]:
+    """The type of a device's GPU with its memory in bytes, in the words of `Used`; nothing where there is none."""
+    if not device.startswith("cuda"):
+        return {}
+    import torch
+
+    if not torch.cuda.is_available():
+        return {}
+    gpu = torch.cuda.get_device_properties(device)
+    return {gpu.name: gpu.total_memory}
+
+
+def _gpu_memory(job: Job) -> list[Used]:
+    """Each cell's part of the most that the job has allocated so far; nothing where there is no GPU to ask."""
+    import torch
+
+    gpus = gpu_types(job.device)
+    most = torch.cuda.max_memory_allocated(job.device) // len(job.cells) if gpus else 0
+    return [Used(cell=cell, bytes=most, gpu=gpu, gpu_bytes=whole) for gpu, whole in gpus.items() for cell in job.cells]
+
+
+def _classify(error: Exception) -> Failure:
+    if isinstance(error, TrainerError):
+        return Failure.BAD_CONFIG
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return Failure.OUT_OF_MEMORY
+    return Failure.BUG

@@ -1,0 +1,20 @@
+"""What is asked: a study, its axes and split, and the cells that it unfolds into."""
+
+from pipeline.study.cell import Cell, Literal, identity, point_columns, show_config
+from pipeline.study.loading import known_studies, load_study
+from pipeline.study.split import PlannedPoints, Split
+from pipeline.study.study import Axis, Study
+
+__all__ = [
+    "Axis",
+    "Cell",
+    "Literal",
+    "PlannedPoints",
+    "Split",
+    "Study",
+    "identity",
+    "known_studies",
+    "load_study",
+    "point_columns",
+    "show_config",
+]

@@ -1,0 +1,105 @@
+"""A cell: one training run, its identity, what it costs and which points it will have."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from trainers import Counts, Trainer, TrainerError, inference_budgets
+
+Literal = str | int | float | bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One training run: a full configuration with its seed, its identity and what it costs."""
+
+    id: str
+    """Hash of the trainer's name and version and of every literal of the configuration; of nothing else."""
+    trainer: str
+    version: int
+    config: Mapping[str, Literal]
+    counts: Counts
+    evaluation_steps: tuple[int, ...]
+    inference_budgets: tuple[int, ...]
+    """Inference steps of the points at every evaluation step."""
+    cohort_key: Any = field(repr=False)
+
+    @classmethod
+    def build(cls, trainer: Trainer, settings: Mapping[str, Literal]) -> Cell:
+        """The cell of a trainer with the given fields, the others at their defaults. Raises TrainerError."""
+        fields = {f.name: f for f in dataclasses.fields(trainer.Config)}
+        typed = {name: _as_type(fields[name], value) for name, value in settings.items()}
+        made = trainer.Config(**typed)
+        config = {name: getattr(made, name) for name in fields}
+        return cls(
+            id=identity(trainer.name, trainer.version, config),
+            trainer=trainer.name,
+            version=trainer.version,
+            config=config,
+            counts=trainer.count(made),
+            evaluation_steps=tuple(trainer.evaluation_steps(made)),
+            inference_budgets=inference_budgets(trainer, made),
+            cohort_key=trainer.cohort_key(made),
+        )
+
+    @property
+    def points(self) -> int:
+        """Points of the whole run."""
+        return len(self.evaluation_steps) * len(self.inference_budgets)
+
+    @property
+    def columns(self) -> dict[str, Literal]:
+        """What the table says of every point of this cell: configuration and counts."""
+        counts = {
+            "parameters": self.counts.parameters,
+            "parameters_without_embeddings": self.counts.parameters_without_embeddings,
+        }
+        return {**self.config, **counts}
+
+
+def point_columns(cell: Cell) -> dict[str, np.ndarray]:
+    """The columns of a cell's points that are known before it runs, the budgets of a step in turn; shapes (points,)."""
+    steps = np.repeat(np.asarray(cell.evaluation_steps, np.float64), len(cell.inference_budgets))
+    return {
+        "step": steps,
+        "inference_steps": np.tile(np.asarray(cell.inference_budgets, np.float64), len(cell.evaluation_steps)),
+        "examples": steps * cell.config.get("batch_size", 1),
+        "flops": steps * cell.counts.flops_per_step,
+    }
+
+
+def identity(trainer: str, version: int, config: Mapping[str, Literal]) -> str:
+    """Sixteen hexadecimal digits that stay the same wherever and whenever the cell is run."""
+    text = json.dumps([trainer, version, dict(config)], sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def show_config(config: Mapping[str, Literal]) -> str:
+    """`width 64, learning_rate 0.003`: how a configuration is written for a person."""
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in config.items()
+    )
+
+
+def _as_type(of: dataclasses.Field, value: Literal) -> Literal:
+    """The literal as its field's type, so that 1 and 1.0 name the same cell."""
+    kind = {"int": int, "float": float, "str": str, "bool": bool}.get(str(of.type))
+    if kind is None:
+        raise TrainerError(f"field {of.name} of the configuration must be an int, a float, a str or a bool")
+    if isinstance(value, np.generic):
+        value = value.item()
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    exact = kind is float and numeric or kind is int and numeric and math.isfinite(value) and value == int(value)
+    if not exact and type(value) is not kind:
+        raise TrainerError(f"{of.name} = {value!r} must be {kind.__name__}")
+    if kind is float and not math.isfinite(value):
+        raise TrainerError(f"{of.name} = {value!r} must be finite")
+    return kind(value)

@@ -1,0 +1,176 @@
+"""A study: one scientific question as a Python value, and the cells it unfolds into."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fitting import Expression, FittingError, Metric, parse_expression
+from pipeline.errors import PipelineError, suggest
+from pipeline.study.cell import Cell, Literal, point_columns, show_config
+from pipeline.study.split import PlannedPoints, Split
+from trainers import Trainer, TrainerError, load_trainer
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One thing that varies: a field of the trainer's configuration and its values, smallest first.
+
+    Fields that vary together share an axis: `Axis("width, depth", ((64, 2), (128, 4)))`.
+    """
+
+    name: str
+    values: tuple
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return tuple(part.strip() for part in self.name.split(","))
+
+    def settings(self) -> Iterator[dict[str, Literal]]:
+        """One mapping of fields to literals for each value."""
+        for value in self.values:
+            values = value if len(self.fields) > 1 else (value,)
+            if not isinstance(values, tuple | list) or len(values) != len(self.fields):
+                raise PipelineError(f"axis '{self.name}': {value!r} must be {len(self.fields)} values")
+            yield dict(zip(self.fields, values, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One question: what varies, what is measured, what is held out, and which laws are asked."""
+
+    name: str
+    trainer: str
+    """A name in `trainers.TRAINERS`, or `package.module:NAME`."""
+    fixed: Mapping[str, Literal] = field(default_factory=dict)
+    """Configuration fields that do not vary and differ from the trainer's defaults."""
+    axes: Sequence[Axis]
+    seeds: Sequence[int] = (0,)
+    only: str = ""
+    """Keep only the cells for which this expression over configuration and counts holds; empty keeps the full grid."""
+    split: Split
+    metric: Metric
+    inputs: Sequence[str]
+    """Columns of the table that are scale: what a law extrapolates along."""
+    hyperparameters: Sequence[str] = ()
+    """Columns of the table that have an optimum."""
+    laws: Sequence[str] = ("m2", "cf", "bnsl", "unsl")
+    cohort_size: int = 16
+    """Cells that train together at most, where their shapes agree."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", self.name):
+            raise PipelineError(f"study name {self.name!r} must be lower-case letters, digits, - and _")
+
+    @cached_property
+    def loaded_trainer(self) -> Trainer:
+        try:
+            return load_trainer(self.trainer)
+        except TrainerError as error:
+            raise PipelineError(f"study '{self.name}': {error}") from error
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell of the grid, in the order of the axes. Raises PipelineError where the study is not sound."""
+        self._check_names()
+        keep = self._expression("only", self.only) if self.only else None
+        grid = itertools.product(*(axis.settings() for axis in self.axes), ({"seed": seed} for seed in self.seeds))
+        cells = [self._cell({k: v for setting in settings for k, v in setting.items()}) for settings in grid]
+        if keep:
+            cells = [cell for cell in cells if bool(np.all(self._evaluate("only", keep, cell.columns)))]
+        if not cells:
+            raise PipelineError(f"study '{self.name}' has no cells: an axis is empty, or `only` drops them all")
+        if len({cell.id for cell in cells}) < len(cells):
+            raise PipelineError(f"study '{self.name}' names the same cell twice: an axis or the seeds repeat a value")
+        self._check_columns(cells[0])
+        return tuple(cells)
+
+    def check(self) -> None:
+        """Raise PipelineError where the study is not sound; the message names the mistake and its remedy."""
+        _ = self.cells
+
+    def planned_points(self, cell: Cell) -> PlannedPoints:
+        """What the split makes of a cell's points if it runs to its end. Rules of `judged_later` exclude none here."""
+        columns = {**cell.columns, **point_columns(cell)}
+
+        def ask(name: str, expression: Expression) -> np.ndarray:
+            return np.broadcast_to(self._evaluate(name, expression, columns), cell.points)
+
+        held_out, excluded = ask("held_out", self._held_out), np.zeros(cell.points, bool)
+        for rule, expression in self._excluded.items():
+            if rule not in self.judged_later:
+                excluded = excluded | ask(f"excluded '{rule}'", expression)
+        counts = (~held_out & ~excluded).sum(), (held_out & ~excluded).sum(), excluded.sum()
+        return PlannedPoints(fitted=int(counts[0]), held_out=int(counts[1]), excluded=int(counts[2]))
+
+    def held_out_share(self, cell: Cell) -> float:
+        """The share of a cell's points that take part which the split holds out: 0 all fitted, 1 all held out."""
+        points = self.planned_points(cell)
+        return points.held_out / max(1, points.held_out + points.fitted)
+
+    @cached_property
+    def judged_later(self) -> tuple[str, ...]:
+        """Rules of exclusion that ask for the metric, which nobody knows before the run."""
+        return tuple(rule for rule, expression in self._excluded.items() if self.metric.name in expression.names)
+
+    @cached_property
+    def _excluded(self) -> dict[str, Expression]:
+        return {rule: self._expression(f"excluded '{rule}'", text) for rule, text in self.split.excluded.items()}
+
+    @cached_property
+    def _held_out(self) -> Expression:
+        return self._expression("held_out", self.split.held_out)
+
+    def _expression(self, name: str, text: str) -> Expression:
+        try:
+            return parse_expression(text)
+        except FittingError as error:
+            raise PipelineError(f"study '{self.name}', {name}: {error}") from error
+
+    def _evaluate(self, name: str, expression: Expression, columns: Mapping[str, Any]) -> np.ndarray:
+        try:
+            return expression.evaluate(columns)
+        except FittingError as error:
+            raise PipelineError(f"study '{self.name}', {name}: {error}") from error
+
+    def _cell(self, varied: dict[str, Literal]) -> Cell:
+        try:
+            return Cell.build(self.loaded_trainer, {**self.fixed, **varied})
+        except TrainerError as error:
+            raise PipelineError(f"study '{self.name}': {error} (in the cell with {show_config(varied)})") from error
+
+    def _check_names(self) -> None:
+        names = [name for axis in self.axes for name in axis.fields] + list(self.fixed)
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise PipelineError(f"study '{self.name}' sets {', '.join(sorted(repeated))} twice")
+        if not self.seeds or "seed" in names:
+            raise PipelineError(f"study '{self.name}': name at least one seed, in `seeds` and nowhere else")
+        known = {f.name for f in dataclasses.fields(self.loaded_trainer.Config)}
+        for name in names:
+            if name not in known:
+                where = "fixed" if name in self.fixed else "axis"
+                raise PipelineError(
+                    f"study '{self.name}', {where} '{name}': the trainer '{self.trainer}' has no such field; "
+                    + suggest(name, known)
+                )
+
+    def _check_columns(self, cell: Cell) -> None:
+        """Split, inputs and hyperparameters must speak of columns that the table will have."""
+        columns = {**cell.columns, **point_columns(cell)}
+        for name in (*self.inputs, *self.hyperparameters):
+            if name not in columns:
+                raise PipelineError(f"study '{self.name}', input '{name}' is no column; {suggest(name, columns)}")
+        for rule, expression in self._excluded.items():
+            if unknown := set(expression.names) - columns.keys() - {self.metric.name}:
+                first = min(unknown)
+                raise PipelineError(
+                    f"study '{self.name}', excluded '{rule}': '{first}' is no column; {suggest(first, columns)}"
+                )
+        self.planned_points(cell)

@@ -1,0 +1,14 @@
+"""The verbs of the command line, one file each: options in, values shown, exit code out."""
+
+from pipeline.verbs.exam import EXAM
+from pipeline.verbs.fit import FIT
+from pipeline.verbs.plan import PLAN
+from pipeline.verbs.report import REPORT
+from pipeline.verbs.run import RUN
+from pipeline.verbs.status import STATUS
+from pipeline.verbs.sync import SYNC
+from pipeline.verbs.verb import Verb
+
+__all__ = ["VERBS", "Verb"]
+
+VERBS = (PLAN, RUN, STATUS, FIT, REPORT, EXAM, SYNC)

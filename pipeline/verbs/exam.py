@@ -1,0 +1,14 @@
+"""`unsl exam`: score every law on public tables."""
+
+from __future__ import annotations
+
+from fitting.exams import command
+from pipeline.verbs.verb import Verb
+
+EXAM = Verb(
+    name="exam",
+    summary="score every law on public tables",
+    example="unsl exam --data DIR",
+    add_options=command.add_options,
+    run=command.run,
+)

@@ -1,0 +1,103 @@
+"""`unsl fit`: fit the laws to a study, or to a table of one's own, and score them on held-out points."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+from fitting import LAWS, Metric
+from pipeline.analysis import Question, analyse, is_table_file, read_table
+from pipeline.errors import PipelineError
+from pipeline.verbs.output import write_json
+from pipeline.verbs.verb import Verb, add_json, add_laws, add_study, names, study_and_store
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_study(parser, or_table=True)
+    add_json(parser)
+    add_laws(parser)
+    parser.add_argument(
+        "--loss", choices=("msle", "huber"), default="msle", help="squared log error, or Huber's (1e-3)"
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="one least-loss fit a law: no ridge, no average of candidates"
+    )
+    own = parser.add_argument_group(
+        "a table of your own",
+        "unsl fit runs.csv --metric loss --inputs N,D --hyperparameters lr --held-out 'N >= 1e9' --json out.json",
+    )
+    add = own.add_argument
+    add("--metric", metavar="COL", help="the column to forecast")
+    add("--inputs", metavar="A,B", help="columns of scale, positive")
+    add("--hyperparameters", metavar="H,..", help="columns that have an optimum, positive")
+    add("--group", metavar="COL", help="rows of a group with equal inputs differ by chance alone")
+    add("--held-out", metavar="EXPR", help="rows to forecast: 'N >= 1e9 or 6 * N * D > 1e21'")
+    add("--exclude", metavar="EXPR", action="append", default=[], help="rows to leave out; may be repeated")
+    add("--ceiling", metavar="X", default="auto", help="worst value of the loss: a number, auto or none")
+    add("--direction", choices=("lower", "higher"), default="lower", help="which values are better")
+    add("--best", metavar="X", type=float, help="the best value, where higher is better: 1 for accuracy")
+
+
+def run(options: argparse.Namespace) -> int:
+    if is_table_file(options.study):
+        print_laws(_fit_table(options), options)
+        return 0
+    study, store = study_and_store(options)
+    how = {"laws": names(options.laws), "seed": options.seed, "loss": options.loss, "plain": options.plain}
+    print_laws(analyse(study, store.table(), **how).to_json(), options)
+    return 0
+
+
+def print_laws(facts: dict[str, Any], options: argparse.Namespace) -> None:
+    """The table of laws, on the terminal or as JSON."""
+    from pipeline.verbs import show
+
+    if options.json:
+        write_json(options.json, facts)
+    if options.json != "-":
+        show.laws(facts)
+
+
+def _fit_table(options: argparse.Namespace) -> dict[str, Any]:
+    if not options.metric or not options.inputs:
+        raise PipelineError("a table needs --metric COLUMN and --inputs COLUMN,COLUMN: which column is what?")
+    inputs, hyperparameters = names(options.inputs), names(options.hyperparameters)
+    question = Question(
+        about=options.study,
+        metric=Metric(
+            name=options.metric,
+            direction=options.direction,
+            ceiling=_ceiling(options.ceiling),
+            best=options.best,
+        ),
+        inputs=inputs,
+        hyperparameters=hyperparameters,
+        held_out=options.held_out or "",
+        excluded={text: text for text in options.exclude},
+        # Rows of one group that agree in every input and hyperparameter differ by chance alone.
+        replicates=(options.group, *inputs, *hyperparameters) if options.group else (),
+    )
+    divided = question.divide(read_table(options.study))
+    comparisons = divided.compare(
+        names(options.laws) or tuple(LAWS), seed=options.seed, loss=options.loss, plain=options.plain
+    )
+    return {"table": options.study, **divided.to_json(comparisons)}
+
+
+def _ceiling(text: str) -> float | None:
+    if text in ("auto", "none"):
+        return None if text == "auto" else math.inf
+    try:
+        return float(text)
+    except ValueError as error:
+        raise PipelineError(f"--ceiling {text}: give a number, auto (it is fitted) or none (there is none)") from error
+
+
+FIT = Verb(
+    name="fit",
+    summary="fit the laws and score them on held-out points",
+    example="unsl fit quickstart --laws cf,unsl",
+    add_options=add_options,
+    run=run,
+)

@@ -1,0 +1,66 @@
+"""`unsl status`: what is done, running and failed, also while another process runs the study."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from pipeline.errors import PipelineError
+from pipeline.plan import make_plan
+from pipeline.verbs.output import write_json
+from pipeline.verbs.verb import Verb, add_json, add_study, study_and_store
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_study(parser)
+    add_json(parser)
+    parser.add_argument("--failed", action="store_true", help="show the tracebacks of failed cells")
+
+
+def run(options: argparse.Namespace) -> int:
+    from pipeline.run import Progress
+    from pipeline.verbs import show
+
+    study, store = study_and_store(options)
+    records = store.records()
+    if not records:
+        raise PipelineError(
+            f"study '{study.name}' has no runs in {store.folder.path()}: `unsl run {study.name}` starts it"
+        )
+    made = make_plan(study, store)
+    failed = [record for record in records.values() if record.status == "failed"]
+    holder = store.holder()
+    remaining = [one for one in made.cells if not one.state.finished]
+    progress = Progress.read(made, records, since=holder["started"], now=time.time()) if holder else None
+    facts = {
+        "study": study.name,
+        "cells": len(made.cells),
+        "states": made.counts(),
+        "driver": holder,
+        "progress": progress.to_json() if progress else None,
+        "points": sum(record.points for record in records.values()),
+        "worker_hours": sum(record.seconds for record in records.values()) / 3600,
+        "remaining_worker_hours": sum(one.predicted_seconds for one in remaining) / 3600,
+        "failed": [{"cell": r.id, "failure": r.failure, "message": r.message} for r in failed],
+    }
+    if options.json:
+        write_json(options.json, facts)
+        return 0
+    print(f"{study.name}: {len(made.cells)} cells: {made.states()}; {facts['points']} points")
+    print(f"{facts['worker_hours']:.3g} worker-hours spent, {facts['remaining_worker_hours']:.3g} predicted to go")
+    print(f"driver: process {holder['process']} on {holder['host']}" if holder else "driver: none at work")
+    if progress:
+        rate = 60 * progress.cells_per_second
+        print(f"{len(progress.running)} running, {progress.share:.0%} done, {rate:.3g} cells/min, {progress.eta()}")
+    if failed:
+        show.failures(failed, tracebacks=options.failed)
+    return 0
+
+
+STATUS = Verb(
+    name="status",
+    summary="what is done, running and failed",
+    example="unsl status quickstart --failed",
+    add_options=add_options,
+    run=run,
+)

@@ -1,0 +1,87 @@
+"""A verb of the command line, and the options that several of them take."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.store import Store
+from pipeline.study import Study, load_study
+
+DEFAULT_STORE = "runs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """What `unsl NAME` does. Modules that are slow to import are imported by `run`, never beside it."""
+
+    name: str
+    summary: str
+    example: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    """From the parsed options to the exit code."""
+
+
+def add_study(parser: argparse.ArgumentParser, *, or_table: bool = False) -> None:
+    """The study that a verb is about, its size and where its results are."""
+    parser.add_argument(
+        "study",
+        metavar="STUDY",
+        help="a study of experiments/ by name, module or path" + ("; or a CSV or Parquet file" if or_table else ""),
+    )
+    parser.add_argument("--tier", metavar="NAME", help="which size of the study: cpu, gpu or paper, where it has them")
+    parser.add_argument(
+        "--store",
+        default=os.environ.get("UNSL_STORE", DEFAULT_STORE),
+        help=f"folder or URL of all studies (default: $UNSL_STORE or {DEFAULT_STORE})",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="write JSON, to FILE or standard output")
+
+
+def add_laws(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--laws", help="laws to fit, separated by commas (default: the study's)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the fits' random starts")
+
+
+def add_wandb(parser: argparse.ArgumentParser) -> None:
+    modes = ("auto", "online", "offline", "off")
+    parser.add_argument("--wandb", choices=modes, default="auto", help="W&B: auto is online where there is a key")
+
+
+def study_and_store(options: argparse.Namespace) -> tuple[Study, Store]:
+    """The study that was named, checked, and its store."""
+    study = load_study(options.study, options.tier)
+    study.check()
+    return study, Store(options.store, study.name)
+
+
+def local_folder(store: Store) -> str:
+    """Where files for people go: into the study's folder, or here where the store is remote."""
+    return store.folder.path() if store.folder.is_local else "."
+
+
+def tracking_folder(store: Store) -> str:
+    return os.path.join(local_folder(store), "wandb")
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """`a, b` as (a, b)."""
+    return tuple(name for part in (text or "").split(",") if (name := part.strip()))
+
+
+def number_of_at_least(least: int) -> Callable[[str], int]:
+    """A type of option: whole numbers from `least` on."""
+
+    def whole_number(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}")
+        return value
+
+    return whole_number

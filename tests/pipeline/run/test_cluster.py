@@ -1,0 +1,144 @@
+"""A cluster of several nodes on this machine: a node that leaves, GPUs that are shared, a submitted job."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import ray
+import yaml
+from ray.cluster_utils import Cluster
+from rehearsal import Told, make_study, run_study, sorted_points
+
+from pipeline import Axis
+from pipeline.run.executors.on_ray import RayExecutor
+from pipeline.store import Store
+
+ROOT = Path(__file__).parents[3]
+SCRIPTS = Path(sys.executable).parent
+
+
+@pytest.fixture
+def cluster():
+    """A head and two workers. One of the workers may be removed by the test."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    made.extra = [made.add_node(num_cpus=1, num_gpus=1) for _ in range(2)]
+    made.wait_for_nodes()
+    ray.init(address=made.address, log_to_driver=False, logging_level="error")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+def test_a_node_that_leaves_takes_no_point_with_it(cluster, store, tmp_path):
+    study = make_study(fixed={"steps": 512, "step_seconds": 1e-3}, axes=[Axis("parameters", (1_000, 4_000, 9_000))])
+    whole = Store(str(tmp_path / "whole"), study.name)
+    run_study(study, whole)
+    removed = []
+
+    def remove(events):
+        if events and not removed:
+            removed.append(cluster.extra.pop())
+            cluster.remove_node(removed[0])
+
+    executor = RayExecutor(workers=None, device="cpu", hang_seconds=600)
+    outcome = run_study(study, store, executor, listeners=[Told(remove)], checkpoint_seconds=0.0)
+    executor.close()
+    assert removed
+    assert (outcome.done, outcome.failed) == (6, 0)
+    assert sorted_points(store).equals(sorted_points(whole))
+
+
+def test_jobs_ask_for_their_share_of_a_gpu(cluster, store):
+    """Simulated GPUs: the oracle trains nothing, but Ray places its jobs by the share they ask for."""
+    executor = RayExecutor(workers=None, device="cuda", hang_seconds=600)
+    assert executor.workers == 2
+    asked = []
+    submit = executor.submit
+    executor.submit = lambda jobs: (asked.extend(job.gpu_share for job in jobs), submit(jobs))
+    outcome = run_study(make_study(), store, executor)
+    executor.close()
+    assert set(asked) == {1.0}, "nothing was measured, so every job has a GPU to itself"
+    assert outcome.done == 8
+
+
+@contextmanager
+def head_node(environment: dict[str, str]) -> Iterator[str]:
+    """A Ray head as `ray start` makes it, ended by its process id. Gives the address of its job server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # The agent's own default port lies among those that the system lends to any connection.
+    ports = ["--port=0", f"--dashboard-port={port}", "--dashboard-agent-listen-port=0"]
+    where = ["--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1"]
+    start = ["start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats"]
+    command = [str(SCRIPTS / "ray"), *start, *ports, *where]
+    head = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            with suppress(OSError), urllib.request.urlopen(f"{address}/api/version", timeout=5):
+                break
+            assert head.poll() is None, "the head ended by itself"
+            time.sleep(0.5)
+        yield address
+    finally:
+        head.terminate()
+        head.wait(60)
+
+
+def test_a_submitted_job_finds_its_cluster_and_its_exit_code_tells_the_truth(tmp_path):
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
+    environment.pop("RAY_ADDRESS", None)
+
+    def submit(address: str, *arguments: str) -> subprocess.CompletedProcess:
+        job = [SCRIPTS / "ray", "job", "submit", f"--address={address}", "--working-dir", ".", "--"]
+        command = [str(part) for part in (*job, SCRIPTS / "unsl", *arguments)]
+        for _ in range(5):
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, cwd=ROOT)
+            # The job server answers before it can start a job; each try waits ten seconds for that.
+            if "No available agent" not in done.stdout + done.stderr:
+                break
+        return done
+
+    with head_node(environment) as address:
+        runs = str(tmp_path / "runs")
+        done = submit(address, "run", "quickstart", "--wandb", "off", "--store", runs, "--budget", "100cpu-hours")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "216 done, 0 diverged, 0 failed" in done.stdout + done.stderr
+        refused = submit(address, "run", "nosuch")
+        assert refused.returncode != 0
+        assert "there is no study 'nosuch'" in refused.stdout + refused.stderr
+    assert len(Store(runs, "quickstart").table()) == 216 * 15
+
+
+def test_a_local_cluster_listens_on_loopback_alone():
+    program = (
+        "from pipeline.run import make_executor; "
+        "executor = make_executor('ray', workers=1, device='cpu', hang_seconds=60); "
+        "import ray; print(ray.nodes()[0]['NodeManagerAddress'], ray.get_runtime_context().gcs_address); "
+        "executor.close()"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert [address.split(":")[0] for address in done.stdout.split()] == ["127.0.0.1", "127.0.0.1"]
+
+
+def test_the_cluster_file_is_one_that_ray_accepts():
+    from ray.autoscaler._private.util import fillout_defaults, validate_config
+
+    filled = fillout_defaults(yaml.safe_load((ROOT / "cluster.yaml").read_text()))
+    validate_config({"cluster_synced_files": [], **filled})
+    head = filled["available_node_types"][filled["head_node_type"]]
+    assert head["resources"]["CPU"] == 0
+    assert any("127.0.0.1" in command for command in filled["head_start_ray_commands"])

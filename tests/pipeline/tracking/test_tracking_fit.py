@@ -1,0 +1,197 @@
+"""The fit at W&B: its table, its report with the figures, its summary, where a user of W&B looks for them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rehearsal import make_study, run_study
+from tracked import LONG, STUDY
+from wandb_stub import WandbStub
+
+from pipeline import cli
+from pipeline.store import SavedFit
+from pipeline.tracking import make_tracker, sync
+from pipeline.verbs import verb
+
+FIT = f"{STUDY.name}-fit"
+LAWS = [
+    {"law": "cf", "status": "converged", "rmsle_fit": 0.1, "rmsle_held_out": None},
+    {"law": "unsl", "status": "converged", "rmsle_fit": 0.05, "rmsle_held_out": 0.25},
+]
+FIGURE = '<figure class=narrow><div><svg aria-label="{}"><circle r="3"/></svg></div></figure>'
+LABELS = ("Held-out predictions", "loss along a&amp;b", "Held-out predictions")
+PAGE = "<!doctype html><head><style>p { color: red }</style></head>\n<body>\n<table><td><svg></svg></td></table>\n"
+PAGE += "<p>and</p>".join(FIGURE.format(label) for label in LABELS) + "\n</body>\n</html>\n"
+
+
+@pytest.fixture
+def page(tmp_path) -> str:
+    path = tmp_path / "report.html"
+    path.write_text(PAGE)
+    return str(path)
+
+
+def file_of(server: WandbStub, panel: str) -> str:
+    """What W&B shows in a panel of the fit's run."""
+    run = server.runs[FIT]
+    shown = run.rows()[-1][panel]
+    assert shown["_type"] == "html-file"
+    return run.files[shown["path"]].decode()
+
+
+def send(laws, page, folder):
+    tracker = make_tracker("online", study=STUDY, folder=folder)
+    tracker.summarise(SavedFit.from_rows(laws, page))
+    return tracker.close(LONG)
+
+
+def table_of(server: WandbStub) -> list[dict]:
+    """The table of laws that W&B's page of the fit shows, as rows."""
+    table = server.artifacts.table(server.runs[FIT].rows()[-1]["laws"])
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+
+
+def test_the_table_the_report_and_the_summary_are_at_the_server(server, page, folder):
+    outcome = send(LAWS, page, folder)
+    assert (outcome.failures, outcome.message) == (0, "")
+    assert table_of(server) == LAWS
+    (artifact,) = server.artifacts.made
+    assert (artifact.kind, artifact.run, artifact.committed) == ("run_table", FIT, True)
+    run = server.runs[FIT]
+    assert file_of(server, "report") == PAGE
+    assert {"unsl/rmsle_held_out": 0.25, "cf/rmsle_fit": 0.1}.items() <= run.summary.items()
+    assert "cf/rmsle_held_out" not in run.summary
+    assert (run.exit_code, run.about["jobType"], run.about["groupName"]) == (0, "fit", STUDY.name)
+    assert run.about["tags"] == [STUDY.name, "fit"]
+    assert run.about["program"] == "unsl", "no path of this machine"
+
+
+def test_each_figure_of_the_report_is_a_panel(server, page, folder):
+    send(LAWS, page, folder)
+    panels = {name for name in server.runs[FIT].rows()[-1] if name.startswith("figures/")}
+    assert panels == {
+        f"figures/{name}" for name in ("held_out_predictions", "loss_along_a_b", "held_out_predictions_3")
+    }
+    shown = file_of(server, "figures/loss_along_a_b")
+    assert FIGURE.format(LABELS[1]) in shown and FIGURE.format(LABELS[0]) not in shown
+    assert "color: red" in shown and shown.count("<svg") == 1, "with the report's style, and nothing else of it"
+
+
+def test_a_later_fit_is_shown_in_the_place_of_the_first(server, page, folder):
+    send(LAWS, page, folder)
+    better = [{**law, "rmsle_fit": law["rmsle_fit"] / 2} for law in LAWS]
+    assert send(better, page, folder).message == ""
+    assert list(server.runs) == [FIT]
+    assert table_of(server) == better
+    assert server.runs[FIT].summary["cf/rmsle_fit"] == 0.05
+
+
+@pytest.mark.parametrize("operation", ["CreateArtifact", "CommitArtifact"])
+def test_a_table_that_is_not_taken_is_not_called_sent(server, page, folder, operation):
+    server.refused = (operation,)
+    outcome = send(LAWS, page, folder)
+    assert outcome.failures == 1
+    assert "W&B did not get the fit" in outcome.message and "did not take the table" in outcome.message
+    assert not any(artifact.committed for artifact in server.artifacts.made)
+
+
+def test_a_fit_that_was_missed_is_sent_by_sync(server, store, page, folder):
+    server.refused = ("CommitArtifact",)
+    fit = SavedFit.from_rows(LAWS, page)
+    fit.save(store.folder)
+
+    def sync_online():
+        return sync("online", study=STUDY, store=store, folder=folder, timeout_seconds=LONG)
+
+    missed = send(LAWS, page, folder)
+    assert (missed.fits, missed.fits_left) == (0, 1) and "unsl sync rehearsal" in missed.message
+    missed = sync_online()
+    assert (missed.fits, missed.fits_left) == (0, 1) and "unsl sync rehearsal" in missed.message
+    server.refused = ()
+    sent = sync_online()
+    assert (sent.fits, sent.fits_left, sent.message) == (1, 0, "")
+    assert table_of(server) == LAWS
+    assert file_of(server, "report") == PAGE
+    assert sync_online().fits == 0, "it is there"
+    SavedFit.from_rows(LAWS[:1], page).save(store.folder)
+    assert sync_online().fits == 1, "another fit is not"
+    assert table_of(server) == LAWS[:1]
+
+
+def test_unsl_sync_sends_what_was_fitted_without_a_server(server, store, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(verb, "load_study", lambda name, tier: STUDY)
+    run_study(STUDY, store)
+
+    def unsl(verb: str, mode: str) -> str:
+        assert cli.main([verb, STUDY.name, "--store", str(tmp_path / "runs"), "--wandb", mode]) == 0
+        return capsys.readouterr().out
+
+    unsl("report", "off")
+    assert "8 runs with 48 points and the fit sent, 0 left" in unsl("sync", "offline")
+    assert "0 runs with 0 points sent, 0 left" in unsl("sync", "offline")
+    assert not server.runs, "files are no server"
+    assert "8 runs with 48 points and the fit sent, 0 left" in unsl("sync", "online")
+    (law,) = table_of(server)
+    assert law["law"] == "cf" and law["rmsle_held_out"] > 0
+    assert server.runs[FIT].about["jobType"] == "fit"
+    assert "0 runs with 0 points sent, 0 left" in unsl("sync", "online")
+    SavedFit(rows=LAWS, report="/elsewhere/report.html", digest="another").save(store.folder)
+    assert "the fit (without its report: /elsewhere/report.html is not on this machine) sent" in unsl("sync", "online")
+
+
+def test_a_report_that_is_gone_does_not_hold_the_table_back(server, store, page, folder):
+    SavedFit.from_rows(LAWS, page).save(store.folder)
+    os.remove(page)
+    assert sync("online", study=STUDY, store=store, folder=folder, timeout_seconds=LONG).fits == 1
+    assert table_of(server) == LAWS
+
+
+REPORT = """
+import sys
+from rehearsal import make_study
+from pipeline import cli
+from pipeline.verbs import verb
+verb.load_study = lambda name, tier: make_study()
+sys.exit(cli.main(["report", "rehearsal", "--store", sys.argv[1], "--wandb", "online"]))
+"""
+
+
+def report_online(store: Path) -> subprocess.CompletedProcess:
+    """`unsl report` in a process of its own: it must end by itself."""
+    path = os.pathsep.join(str(Path(__file__).parents[number] / part) for number, part in ((2, "support"), (3, "")))
+    return subprocess.run(
+        [sys.executable, "-c", REPORT, str(store)],
+        env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"} | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+
+
+def test_unsl_report_brings_the_fit_to_the_server(server, store, tmp_path):
+    run_study(make_study(), store)
+    done = report_online(tmp_path / "runs")
+    assert (done.returncode, done.stderr) == (0, "")
+    (law,) = table_of(server)
+    assert law["law"] == "cf" and law["rmsle_held_out"] > 0
+    assert file_of(server, "report") == Path(done.stdout.split("report: ")[1].strip()).read_text()
+    run = server.runs[FIT]
+    figures = {name: file_of(server, name) for name in run.rows()[-1] if name.startswith("figures/")}
+    assert {"figures/held_out_predictions", "figures/loss_along_parameters"} < figures.keys()
+    assert all(shown.count("<svg ") == 1 and "--ink:" in shown for shown in figures.values())
+    assert run.summary["cf/rmsle_held_out"] == law["rmsle_held_out"]
+
+
+def test_a_server_that_lacks_tables_costs_no_report_and_no_time(server, store, tmp_path):
+    """W&B keeps tables in artifacts, which a server may not know. The process must end all the same."""
+    server.refused = ("CreateArtifact",)
+    run_study(make_study(), store)
+    done = report_online(tmp_path / "runs")
+    assert done.returncode == 0, done.stderr
+    assert "report: " in done.stdout
+    assert "W&B did not get the fit" in done.stderr
+    assert FIT in server.runs
