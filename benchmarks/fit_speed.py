@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from fitting import PLAIN, Frame, Table, fit
+from fitting.laws.unsl import Shape, UnslForm
 from fitting.solver import solve
-from fitting.unsl import Shape, UnslForm
 
 STARTS, STEPS, RIDGE = 20, 20_000, 1e-7
 GOAL = 100
@@ -62,7 +62,7 @@ def main() -> int:
     options = parser.parse_args()
 
     table = table_of(100, seed=0)
-    frame = Frame.of(table)
+    frame = Frame.from_table(table)
     form = UnslForm(frame=frame, shape=Shape(breaks=(1, -1), opposing=1, ceiling=True))
     z, target = frame.coordinates(table.columns), np.log(table.y)
     starts = np.random.default_rng(1).standard_normal((STARTS, form.size))

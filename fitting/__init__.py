@@ -6,11 +6,13 @@
     result = fit("unsl", table)
     result.forecast({"parameters": 7e9, "tokens": 140e9})
 
-Needs NumPy and, for intervals, SciPy. To add a law, see `law`; for what the unified law is, `layers` and `unsl`.
+Needs NumPy and, for intervals, SciPy. To add a law, see `law`; for what the unified law is, `laws.layers` and
+`laws.unsl`.
 
-Where to look: `table` and `metric` hold data, `priors` and `tape` are what laws are written with, `registry` names the
-laws, `solver` fits one form from many starts, `candidates` walks the path of ridges, `selection` decides what predicts,
-`forecast` says how far it may be off, `fits` ties them together.
+Where to look: `table` and `metric` hold data, `priors` and `tape` are what laws are written with, `laws` holds one file
+a law, `solver` fits one form from many starts, `candidates` walks the path of ridges, `selection` decides what
+predicts, `forecast` says how far it may be off, `fits` ties them together. `exams` is a room apart that the library
+knows nothing of: it scores every law on public tables.
 
 What was tried, and what it gave
 --------------------------------
@@ -58,21 +60,24 @@ component of the same shape did not change that; what is missing may be the stif
 on tables of two dozen rows, which the additive law of five predicts best.
 """
 
+from . import priors, tape
 from .candidates import PLAIN, Recipe
 from .errors import FittingError
 from .expression import Expression, parse_expression
 from .fits import Comparison, Fit, FitStatus, compare, fit
 from .forecast import Forecast
 from .law import Form, Frame, Law
+from .laws import LAWS, Bnsl, find_law, load_law, log_data_constrained
 from .metric import Metric
-from .registry import LAWS
 from .rmsle import Rmsle, rmsle
-from .solver import Loss
+from .solver import HUBER_WIDTH, Loss
 from .table import Table
 
 __all__ = [
+    "HUBER_WIDTH",
     "LAWS",
     "PLAIN",
+    "Bnsl",
     "Comparison",
     "Expression",
     "Fit",
@@ -88,7 +93,12 @@ __all__ = [
     "Rmsle",
     "Table",
     "compare",
+    "find_law",
     "fit",
+    "load_law",
+    "log_data_constrained",
     "parse_expression",
+    "priors",
     "rmsle",
+    "tape",
 ]

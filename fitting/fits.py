@@ -10,15 +10,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from . import registry
 from .candidates import Member, Recipe
 from .errors import FittingError
 from .forecast import Belief, Forecast, seed_noise
 from .law import Law
+from .laws import find_law
 from .rmsle import Rmsle, rmsle
 from .selection import select
 from .solver import Ending, Loss
 from .table import Table
+from .threads import single_threaded
 
 # Beyond this, a raw parameter that saturates has moved its quantity to within half a per cent of the limit.
 _SATURATED = 3.0
@@ -118,6 +119,7 @@ class Comparison:
     seconds: float
 
 
+@single_threaded
 def fit(
     law: str | Law,
     table: Table,
@@ -136,7 +138,7 @@ def fit(
     error.
     """
     began = time.perf_counter()
-    chosen = registry.find(law)
+    chosen = find_law(law)
     kind = _loss(loss)
     ordered = _canonical(table)
     belief = select(chosen, ordered, recipe=recipe or Recipe(), loss=kind, seed=seed, toward=toward)
@@ -182,7 +184,7 @@ def compare(
     Of the held-out rows, only the columns are used before scoring: they tell selection which way is out.
     Never raises because one law fails; raises FittingError for an unknown name, which is a mistake in the call.
     """
-    found = [registry.find(law) for law in laws]
+    found = [find_law(law) for law in laws]
     kind = _loss(loss)
     toward = None if held_out is None or len(held_out) == 0 else held_out.columns
     results = []

@@ -45,22 +45,22 @@ class Forecast:
 class Belief:
     """Members that predict together, and what they know.
 
-    covariances: of the raw parameters, for the first members; kin is in them. residual, seed: standard deviations in
-    ln y, around the fit and between replicates (0 when no row is repeated). kin: how many rows tell as much as one
-    independent row, at least 1. freedom: independent rows beyond the effective number of coefficients. stretch: by how
-    much errors on the frontier exceeded what was foretold, at least 1.
+    covariances: of the raw parameters, for the first members, with the design effect in them. residual, seed: standard
+    deviations in ln y, around the fit and between replicates (0 when no row is repeated). design_effect: how many rows
+    tell as much as one independent row, at least 1. degrees_of_freedom: independent rows beyond the effective number of
+    coefficients. stretch: by how much errors on the frontier exceeded what was foretold, at least 1.
     """
 
     members: tuple[Member, ...]
     covariances: tuple[np.ndarray, ...]
     residual: float
     seed: float
-    freedom: float
-    kin: float = 1.0
+    degrees_of_freedom: float
+    design_effect: float = 1.0
     stretch: float = 1.0
 
     @classmethod
-    def of(cls, members: Sequence[Member], z: Mapping[str, np.ndarray], log_y: np.ndarray) -> Belief:
+    def from_members(cls, members: Sequence[Member], z: Mapping[str, np.ndarray], log_y: np.ndarray) -> Belief:
         """From members and the rows that they were fitted to, without seed noise."""
         residual = log_y - np.mean([m.form.predict_log(m.raw[None, :], z)[0] for m in members], axis=0)
         squares = float((residual**2).sum())
@@ -72,14 +72,14 @@ class Belief:
         for _ in range(5):
             variance = max(squares / max(log_y.size - effective, 1.0), 1e-20)
             effective = min(float((spectrum / (spectrum + variance)).sum()), 0.9 * log_y.size)
-        kin = _kin(np.stack(list(z.values()), axis=1), residual, effective)
+        design_effect = _design_effect(np.stack(list(z.values()), axis=1), residual, effective)
         return cls(
             members=tuple(members),
-            covariances=tuple(kin * np.linalg.inv(c / variance + np.eye(len(c))) for c in curvatures),
+            covariances=tuple(design_effect * np.linalg.inv(c / variance + np.eye(len(c))) for c in curvatures),
             residual=float(np.sqrt(variance)),
             seed=0.0,
-            freedom=max((log_y.size - effective) / kin, 2.0),
-            kin=kin,
+            degrees_of_freedom=max((log_y.size - effective) / design_effect, 2.0),
+            design_effect=design_effect,
         )
 
     def moments(self, z: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -90,7 +90,7 @@ class Belief:
             jacobian = member.form.evaluate(member.raw[None, :], z)[1][0]
             # Without noise the covariance is all rounding, and a variance may come out just below 0.
             open_ += np.maximum(np.einsum("kn,kl,ln->n", jacobian, covariance, jacobian), 0.0)
-        return logs.mean(0), self.kin * logs.var(0) + open_ / len(self.covariances)
+        return logs.mean(0), self.design_effect * logs.var(0) + open_ / len(self.covariances)
 
     def stretched_on(self, z: Mapping[str, np.ndarray], log_y: np.ndarray) -> float:
         """The factor by which the errors on rows that were not fitted exceed what was foretold, at least 1.
@@ -115,11 +115,11 @@ class Belief:
             raise FittingError(f"the level of an interval is a probability between 0 and 1, not {level}")
         mean, unknown = self.moments(z)
         deviation = np.sqrt(self.stretch**2 * unknown + self.noise**2)
-        reach = stats.t.ppf(0.5 + level / 2, self.freedom) * deviation
+        reach = stats.t.ppf(0.5 + level / 2, self.degrees_of_freedom) * deviation
         return mean - reach, mean, mean + reach
 
 
-def _kin(rows: np.ndarray, residual: np.ndarray, effective: float) -> float:
+def _design_effect(rows: np.ndarray, residual: np.ndarray, effective: float) -> float:
     """(1 + r) / (1 - r), r being the correlation of each residual with that of the nearest other row.
 
     rows: (rows, columns), centred logarithms; distances are in units of each column's range. A smooth fit of

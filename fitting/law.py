@@ -9,7 +9,7 @@ How to add a law
 1. In a new file, write a frozen dataclass that extends `Form`:
 
        @dataclass(frozen=True, kw_only=True)
-       class _Offset(Form):                                  # y = e + b x^-c
+       class Offset(Form):                                   # y = e + b x^-c
            column: str
 
            @property
@@ -33,7 +33,8 @@ How to add a law
 2. Write a `Law` whose `forms(frame)` returns one form or several (which input is read, how many breaks); selection
    tries them all. A table that does not suit raises FittingError that says which column is missing. Hyperparameters
    that a law ignores are simply not read.
-3. Add one line to `registry.LAWS`. The contract battery in tests/fitting/test_law_contract.py then runs over it.
+3. Name it by its address, `fit("my_law.py:LAW", table)`. A law of this package's own is a file in `laws` and a line in
+   `laws.registry`; the contract battery in tests/fitting/test_law_contract.py then runs over it.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Frame:
     rows: int
 
     @classmethod
-    def of(cls, table: Table) -> Frame:
+    def from_table(cls, table: Table) -> Frame:
         if len(table) == 0:
             raise FittingError("the table has no rows")
         centre, half = {}, {}

@@ -68,7 +68,7 @@ def select(
 
     Raises FittingError where the law does not suit the table.
     """
-    frame = Frame.of(table)
+    frame = Frame.from_table(table)
     forms = law.forms(frame)
     smallest = min(form.size for form in forms)
     if len(table) <= smallest:
@@ -99,7 +99,7 @@ def select(
         return None
     # The one that ranks first is shown by its coefficients, so it goes all the way to its minimum.
     members[0] = settled(members[0], z, log_y, q, recipe=recipe, loss=loss)
-    return replace(Belief.of(members, z, log_y), stretch=stretch)
+    return replace(Belief.from_members(members, z, log_y), stretch=stretch)
 
 
 def by_frontier(
@@ -116,7 +116,7 @@ def by_frontier(
     rest, out = table.where(~frontier), table.where(frontier)
     try:
         # Centre, hull and bounds are those of the rest alone: taken from all rows they would leak the frontier.
-        frame = Frame.of(rest)
+        frame = Frame.from_table(rest)
         forms = [form for form in law.forms(frame) if form.structure in structures]
     except FittingError:
         return [], 0, 1.0
@@ -136,7 +136,7 @@ def by_frontier(
     ranked.sort(key=lambda m: m.score)
     chosen = [m for m in ranked if m.form.exclusive == ranked[0].form.exclusive]
     best = chosen[: max(1, round(recipe.share * len(chosen)))]
-    stretch = Belief.of(best, z, log_y).stretched_on(z_out, log_out)
+    stretch = Belief.from_members(best, z, log_y).stretched_on(z_out, log_out)
     return chosen[: max(1, round(recipe.shortlist * len(chosen)))], len(chosen), stretch
 
 

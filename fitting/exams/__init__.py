@@ -9,6 +9,7 @@
 DIR holds one sub-folder a source. An exam whose table is missing says where it is published; the others are held.
 """
 
+from . import command
 from .catalogue import EXAMS, choose
 from .definition import Exam, Sheet, Source, load
 from .known_answers import KnownAnswer, known_answers
@@ -28,6 +29,7 @@ __all__ = [
     "as_json",
     "by_law",
     "choose",
+    "command",
     "html_page",
     "known_answers",
     "load",

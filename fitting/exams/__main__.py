@@ -6,7 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from .. import FittingError
+from fitting import FittingError
+
 from .command import add_options, run
 
 

@@ -16,8 +16,8 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from ..errors import FittingError
-from ..metric import Metric
+from fitting import FittingError, Metric
+
 from . import sources
 from .definition import HALVES, Exam, Source
 

@@ -8,10 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-from .. import LAWS, FittingError
-from . import EXAMS, as_json, html_page, known_answers, run_exams, text_report
+from fitting import LAWS, FittingError
+
+from .catalogue import EXAMS
 from .definition import HALVES
-from .runner import Score
+from .known_answers import known_answers
+from .page import html_page
+from .report import as_json, text_report
+from .runner import Score, run_exams
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

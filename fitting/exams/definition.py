@@ -15,10 +15,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ..errors import FittingError
-from ..expression import parse_expression
-from ..metric import Metric
-from ..table import Table
+from fitting import FittingError, Metric, Table, parse_expression
 
 DOMAINS = ("vision", "language", "other")
 HALVES = ("development", "report")

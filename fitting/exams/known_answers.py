@@ -12,14 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import PLAIN
-from ..data_constrained import log_data_constrained
-from ..errors import FittingError
-from ..fits import compare, fit
-from ..rmsle import rmsle
-from ..solver import HUBER_WIDTH
-from ..table import Table
-from ..univariate import Bnsl
+from fitting import HUBER_WIDTH, PLAIN, Bnsl, FittingError, Table, compare, fit, log_data_constrained, rmsle
+
 from .catalogue import EXAMS
 from .definition import load, read_columns, table_path
 from .reference_curves import reference_m1, reference_m2, reference_m3

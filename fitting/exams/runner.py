@@ -16,10 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import Recipe, fits, registry
-from ..errors import FittingError
-from ..law import Law
-from ..rmsle import Rmsle
+from fitting import LAWS, FittingError, Law, Recipe, Rmsle, compare, find_law
+
 from .catalogue import choose
 from .definition import Exam, load
 
@@ -92,7 +90,10 @@ def run_exams(
     is a reason in its result.
     """
     chosen = tuple(exams) if exams is not None else choose(only, half, kind)
-    found = [registry.find(law) for law in (list(registry.LAWS) if laws is None else laws)]
+    given = list(LAWS) if laws is None else list(laws)
+    found = [find_law(law) for law in given]
+    # A law that was loaded from a path goes to other processes as its address: they know nothing of our import of it.
+    addresses = {law.name: one for law, one in zip(found, given, strict=True)}
 
     def laws_of(exam: Exam) -> list[Law]:
         return [law for law in found if laws is not None or not exam.one_input or law.name in _ONE_INPUT_LAWS]
@@ -114,7 +115,7 @@ def run_exams(
     work.sort(key=lambda pair: -cost(*pair))
     everything, spent = sum(cost(*pair) for pair in work), 0.0
     scores: dict[tuple[str, str], Score] = {}
-    for done, (exam, law, score) in enumerate(_scores(work, data, recipe, seed, processes), start=1):
+    for done, (exam, law, score) in enumerate(_scores(work, addresses, data, recipe, seed, processes), start=1):
         scores[exam.name, law.name] = score
         spent += cost(exam, law)
         if progress is not None:
@@ -133,14 +134,19 @@ def run_exams(
 
 
 def _scores(
-    work: Sequence[tuple[Exam, Law]], data: str | Path, recipe: Recipe | None, seed: int, processes: int
+    work: Sequence[tuple[Exam, Law]],
+    addresses: Mapping[str, str | Law],
+    data: str | Path,
+    recipe: Recipe | None,
+    seed: int,
+    processes: int,
 ) -> Iterator[tuple[Exam, Law, Score]]:
     if processes < 2 or len(work) < 2:
         for exam, law in work:
             yield exam, law, hold(exam, law, data, recipe, seed)
         return
     with _one_thread_each(), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(hold, exam, law, data, recipe, seed): (exam, law) for exam, law in work}
+        futures = {pool.submit(hold, exam, addresses[law.name], data, recipe, seed): (exam, law) for exam, law in work}
         for future in as_completed(futures):
             exam, law = futures[future]
             try:
@@ -150,12 +156,13 @@ def _scores(
             yield exam, law, score
 
 
-def hold(exam: Exam, law: Law, data: str | Path, recipe: Recipe | None = None, seed: int = 0) -> Score:
+def hold(exam: Exam, law: str | Law, data: str | Path, recipe: Recipe | None = None, seed: int = 0) -> Score:
     """One law on one exam, in this process. Never raises: whatever goes wrong is the score's reason."""
     began = time.perf_counter()
+    law = find_law(law)
     try:
         sheet = load(exam, data)
-        (row,) = fits.compare([law], sheet.fitted, sheet.held_out, seed=seed, recipe=recipe)
+        (row,) = compare([law], sheet.fitted, sheet.held_out, seed=seed, recipe=recipe)
         if row.fit is None or row.rmsle_held_out is None:
             return _failed(law, row.reason or "it gave no prediction", row.seconds)
         forecast = row.fit.forecast(sheet.held_out.columns, level=0.9)

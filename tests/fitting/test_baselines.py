@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fitting import LAWS, PLAIN, FittingError, Frame, Table, compare, fit
-from fitting.coupled import log_coupled
-from fitting.data_constrained import log_data_constrained
-from fitting.roles import cast
+from fitting.laws.coupled import log_coupled
+from fitting.laws.data_constrained import log_data_constrained
+from fitting.laws.roles import cast
 
 # The published constants of the sources that the modules name.
 KAPLAN_ND = dict(scales=(6.4e13, 1.8e13), exponents=(0.076, 0.103), power=0.103)
@@ -105,7 +105,7 @@ def test_repetition_is_worth_less_and_less():
 )
 def test_columns_are_cast_by_alias_then_by_order(names, expected):
     x = grid()
-    frame = Frame.of(table(x[0], **dict(zip(names, x, strict=True))))
+    frame = Frame.from_table(table(x[0], **dict(zip(names, x, strict=True))))
     assert cast(frame, ("parameters", "tokens"), law="kaplan_nd") == expected
 
 
@@ -118,14 +118,14 @@ def test_a_missing_input_is_a_reason_in_a_comparison(law):
 
 def test_unique_tokens_are_never_guessed():
     n, d = grid()
-    frame = Frame.of(table(n, parameters=n, tokens=d, width=d[::-1].copy()))
+    frame = Frame.from_table(table(n, parameters=n, tokens=d, width=d[::-1].copy()))
     with pytest.raises(FittingError, match="unique_tokens"):
         LAWS["dc"].forms(frame)
 
 
 def test_tokens_in_other_units_than_unique_tokens_are_refused():
     n, d, u = repeated_runs()
-    frame = Frame.of(table(n, N=n, D=d * 1e-9, U=u))
+    frame = Frame.from_table(table(n, N=n, D=d * 1e-9, U=u))
     with pytest.raises(FittingError, match="one unit"):
         LAWS["dc"].forms(frame)
 

@@ -110,4 +110,4 @@ def test_rows_that_err_alike_count_as_fewer():
         fit("m2", Table(inputs={"step": step}, y=(1 + step**-0.4) * np.exp(error), ceiling=math.inf)).belief
         for error in (wave, noise)
     ]
-    assert beliefs[0].kin > 5 > 2 > beliefs[1].kin >= 1
+    assert beliefs[0].design_effect > 5 > 2 > beliefs[1].design_effect >= 1

@@ -57,7 +57,7 @@ def noisy(columns, seed=0):
 
 
 def frame_of(columns):
-    return Frame.of(table_of(columns, noisy(columns)))
+    return Frame.from_table(table_of(columns, noisy(columns)))
 
 
 @pytest.fixture(params=sorted(LAWS))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fitting import PLAIN, Table, fit
-from fitting.learning_curves import solve_m4
+from fitting.laws.learning_curves import solve_m4
 from fitting.tape import Tape
 
 X = np.geomspace(1e3, 1e8, 25)

@@ -96,7 +96,7 @@ def test_the_frontier_does_not_leak_into_the_fits_that_it_ranks():
     frontier = frontier_rows(q, QUICK.frontier)
     other = table_of(np.where(frontier, table.y / 3, table.y))
     law, everything = LAWS["a1"], replace(QUICK, shortlist=1.0)
-    structures = {form.structure for form in law.forms(Frame.of(table))}
+    structures = {form.structure for form in law.forms(Frame.from_table(table))}
     one, two = (
         {m.key: m.raw for m in by_frontier(law, t, q, structures, recipe=everything, loss=Loss.MSLE, seed=0)[0]}
         for t in (table, other)

@@ -37,7 +37,7 @@ class Explosive(Line):
         return tape.exp(tape.exp(p["a"])) + p["b"] * z["x"]
 
 
-LINE = Line(frame=Frame.of(TABLE))
+LINE = Line(frame=Frame.from_table(TABLE))
 
 
 def closed_form(target, weights, ridge):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fitting import LAWS, Frame, Table
-from fitting.layers import Break, log_k, log_q, log_r, log_top
-from fitting.univariate import log_bnsl
-from fitting.unsl import Shape, UnslForm
+from fitting.laws.bnsl import log_bnsl
+from fitting.laws.layers import Break, log_k, log_q, log_r, log_top
+from fitting.laws.unsl import Shape, UnslForm
 
 N, D = "parameters", "tokens"
 RNG = np.random.default_rng(0)
@@ -20,7 +20,7 @@ Y = np.exp(RNG.uniform(0.5, 2.0, 40))
 def form_of(shape, inputs=(N, D), hyperparameters=None, ceiling=math.inf, seed=1):
     """A form of the law and raw parameters drawn from its prior."""
     table = Table(inputs={c: COLUMNS[c] for c in inputs}, y=Y, hyperparameters=hyperparameters or {}, ceiling=ceiling)
-    form = UnslForm(frame=Frame.of(table), shape=shape)
+    form = UnslForm(frame=Frame.from_table(table), shape=shape)
     raw = 0.7 * np.random.default_rng(seed).standard_normal(form.size)
     return form, raw, form.coefficients(raw)
 
@@ -236,5 +236,5 @@ def test_same_structures_for_every_task():
     """
     one = [f.shape for f in LAWS["unsl"].forms(form_of(Shape())[0].frame)]
     renamed = Table(inputs={"a": COLUMNS[N] ** 2, "b": 1 / COLUMNS[D]}, y=1e6 * Y, ceiling=math.inf)
-    two = [f.shape for f in LAWS["unsl"].forms(Frame.of(renamed))]
+    two = [f.shape for f in LAWS["unsl"].forms(Frame.from_table(renamed))]
     assert [str(s).replace(N, "a").replace(D, "b") for s in one] == [str(s) for s in two]

@@ -1,21 +1,6 @@
-"""Laws of two inputs without a floor: Kaplan et al. 2020 (arXiv 2001.08361) and Hilton et al. 2023 (arXiv 2301.13442).
+"""Two power laws joined with a power, y = (t1^(1/q) + t2^(1/q))^q: the shape of the laws of Kaplan and of Hilton.
 
-    Kaplan N,D   y = [(Nc/N)^(aN/aD) + Dc/D]^aD        either input alone gives a power law; the exponent aD couples
-    them Kaplan N,S   y = (Nc/N)^aN + (Sc/S)^aS Hilton       I^-b = (Nc/N)^aN + (Ec/E)^aE          I the intrinsic
-    performance of an agent, E its interactions
-
-All three are one shape, a sum of two power laws joined with a power: y = (t1^(1/q) + t2^(1/q))^q with q = aD, 1 and
-kappa/b.
-
-Kaplan's published constants: aN .076, aD .103, Nc 6.4e13, Dc 1.8e13; with steps aN .077, aS .76, Nc 6.5e13, Sc 2.1e3.
-Hilton: public summaries confirm a power law in N where interactions do not limit, one in E where N does not, and that
-the definition of I fixes b. The formula itself is from memory. [derived] I is the least compute, in units where it is
-N E, that reaches a return; minimising N E along a line of equal return gives I^(b (1/aN + 1/aE)), so 1/b = 1/aN +
-1/aE. A metric is some function of I; ours is taken to be a power of it, y = I^-kappa [ours]. Then y =
-[...]^(kappa/b), and every choice of the three exponents is such a law, with 1/kappa = sum of 1/(exponent of y in that
-input alone).
-
-Which columns are N, D, S and E: see `roles`.
+Which columns are the two inputs: see `roles`. There is no floor.
 """
 
 from __future__ import annotations
@@ -25,17 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import priors, roles, tape
-from .law import Form, Frame
-from .tape import Value
-
-# Below this a coupling is a corner between the two limits, and dividing by it would only lose digits.
-_SHARPEST_COUPLING = 0.01
-_NO_DIVISION_BY_ZERO = 1e-9
+from .. import priors, tape
+from ..law import Form, Frame
+from ..tape import Value
+from . import roles
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Coupled(Form):
+class Coupled(Form):
     """Two power laws t = exp(log_t - a z), joined by a power q; `letters` name them in the coefficients."""
 
     columns: tuple[str, str]
@@ -81,37 +63,10 @@ class _Coupled(Form):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _KaplanND(_Coupled):
-    def _power(self, p: Mapping[str, Value], second: Value) -> Value:
-        return second + _NO_DIVISION_BY_ZERO
-
-
-@dataclass(frozen=True, kw_only=True)
-class _KaplanNS(_Coupled):
-    def _power(self, p: Mapping[str, Value], second: Value) -> Value:
-        return 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Hilton(_Coupled):
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        return (*super().parameters, "q")
-
-    def _power(self, p: Mapping[str, Value], second: Value) -> Value:
-        return priors.falling(p["q"]) + _SHARPEST_COUPLING
-
-    def _published(self, first: float, second: float, q: float) -> dict[str, float]:
-        kappa = 1.0 / (1.0 / max(first, 1e-12) + 1.0 / max(second, 1e-12))
-        inside = super()._published(first / q, second / q, q)
-        return inside | {"beta": kappa / q, "kappa": kappa}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _TwoInputs:
+class TwoInputs:
     """parts: the quantities of `roles` that the two inputs are."""
 
-    form: type[_Coupled]
+    form: type[Coupled]
     name: str
     parts: tuple[str, str]
     letters: tuple[str, str]
@@ -119,11 +74,6 @@ class _TwoInputs:
     def forms(self, frame: Frame) -> tuple[Form, ...]:
         cast = roles.cast(frame, self.parts, law=self.name)
         return (self.form(frame=frame, columns=(cast[self.parts[0]], cast[self.parts[1]]), letters=self.letters),)
-
-
-KAPLAN_ND = _TwoInputs(name="kaplan_nd", form=_KaplanND, parts=(roles.PARAMETERS, roles.TOKENS), letters=("N", "D"))
-KAPLAN_NS = _TwoInputs(name="kaplan_ns", form=_KaplanNS, parts=(roles.PARAMETERS, roles.STEPS), letters=("N", "S"))
-HILTON = _TwoInputs(name="hilton", form=_Hilton, parts=(roles.PARAMETERS, roles.INTERACTIONS), letters=("N", "E"))
 
 
 def log_coupled(

@@ -1,6 +1,7 @@
-"""The laws of one input of Alabdulmohsin, Neyshabur and Zhai 2022 (arXiv 2209.06640), beside M2 in `univariate`.
+"""The four laws of one input that Alabdulmohsin, Neyshabur and Zhai 2022 compare (arXiv 2209.06640).
 
     M1   y = b x^-c                            a power law
+    M2   y = e + b x^-c                        a power law above an irreducible limit
     M3   y = b (1/x + g)^c                     a power law that levels off
     M4   (y - e) / (e0 - y)^a = b x^-c         levels off at both ends: e where x is large, e0 where it is small
 
@@ -19,17 +20,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import priors, tape
-from .law import Form, Frame
-from .tape import Node, Value
-from .univariate import _OneInput
+from .. import priors, tape
+from ..law import Form, Frame
+from ..tape import Node, Value
+from .one_input import OneInput
 
 # Newton doubles its digits a step once it is near; from the worst start it needs about twenty.
 _NEWTON_STEPS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class _M1(_OneInput):
+class _M1(OneInput):
     @property
     def parameters(self) -> tuple[str, ...]:
         return ("b", "c")
@@ -48,7 +49,27 @@ class _M1(_OneInput):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _M3(_OneInput):
+class _M2(OneInput):
+    """y = e + b x^-c: a power law above an irreducible limit."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("e", "b", "c")
+
+    def _parts(self, p: Mapping[str, Value]) -> tuple[Value, Value, Value]:
+        return priors.below(p["e"], self.frame.low), priors.amplitude(p["b"], self.frame.middle), priors.falling(p["c"])
+
+    def log_y(self, p: Mapping[str, Value], z: Mapping[str, np.ndarray]) -> Value:
+        log_e, log_b, c = self._parts(p)
+        return tape.log_sum([log_e, log_b - c * z[self.column]])
+
+    def natural(self, p: Mapping[str, float]) -> dict[str, float]:
+        log_e, log_b, c = self._parts(p)
+        return {"e": np.exp(log_e), "b": np.exp(log_b + c * self.frame.centre[self.column]), "c": c}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _M3(OneInput):
     @property
     def parameters(self) -> tuple[str, ...]:
         return ("b", "c", "g")
@@ -70,7 +91,7 @@ class _M3(_OneInput):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _M4(_OneInput):
+class _M4(OneInput):
     """e stands below every measurement, e0 above them (or at the metric's known ceiling); a > 0, centred on 1."""
 
     @property
@@ -102,7 +123,7 @@ class _M4(_OneInput):
 
 @dataclass(frozen=True, kw_only=True)
 class _LearningCurve:
-    form: type[_OneInput]
+    form: type[OneInput]
     name: str
 
     def forms(self, frame: Frame) -> tuple[Form, ...]:
@@ -110,6 +131,7 @@ class _LearningCurve:
 
 
 M1 = _LearningCurve(name="m1", form=_M1)
+M2 = _LearningCurve(name="m2", form=_M2)
 M3 = _LearningCurve(name="m3", form=_M3)
 M4 = _LearningCurve(name="m4", form=_M4)
 

@@ -1,8 +1,4 @@
-"""Laws of one input.
-
-On a table with several inputs, one form an input is tried and validation on the fitted rows picks the input that is
-read.
-"""
+"""The broken neural scaling law: a power law of one input with smooth breaks, above an irreducible limit."""
 
 from __future__ import annotations
 
@@ -12,58 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import priors, tape
-from .law import Form, Frame
-from .tape import Value
+from .. import priors, tape
+from ..law import Form, Frame
+from ..tape import Value
+from .one_input import OneInput
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OneInput(Form):
-    """A form that reads one column."""
-
-    column: str
-
-    @property
-    def structure(self) -> str:
-        return f"in {self.column}"
-
-    @property
-    def exclusive(self) -> str:
-        return self.column
-
-
-@dataclass(frozen=True, kw_only=True)
-class _M2(_OneInput):
-    """y = e + b x^-c: a power law above an irreducible limit."""
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        return ("e", "b", "c")
-
-    def _parts(self, p: Mapping[str, Value]) -> tuple[Value, Value, Value]:
-        return priors.below(p["e"], self.frame.low), priors.amplitude(p["b"], self.frame.middle), priors.falling(p["c"])
-
-    def log_y(self, p: Mapping[str, Value], z: Mapping[str, np.ndarray]) -> Value:
-        log_e, log_b, c = self._parts(p)
-        return tape.log_sum([log_e, log_b - c * z[self.column]])
-
-    def natural(self, p: Mapping[str, float]) -> dict[str, float]:
-        log_e, log_b, c = self._parts(p)
-        return {"e": np.exp(log_e), "b": np.exp(log_b + c * self.frame.centre[self.column]), "c": c}
-
-
-@dataclass(frozen=True, kw_only=True)
-class M2:
-    """Power law with offset."""
-
-    name: str = "m2"
-
-    def forms(self, frame: Frame) -> tuple[Form, ...]:
-        return tuple(_M2(frame=frame, column=column) for column in frame.inputs)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Bnsl(_OneInput):
+class _Bnsl(OneInput):
     """y = a + b x^-c0 prod_i (1 + (x / d_i)^(1 / f_i))^(-c_i f_i): a power law with smooth breaks.
 
     The break is written as in UNSL: along v = c_i (either sign) with sharpness c_i f_i in ln y.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import priors, tape
-from .law import Form, Frame
-from .tape import Value
+from .. import priors, tape
+from ..law import Form, Frame
+from ..tape import Value
 
 
 @dataclass(frozen=True, kw_only=True)

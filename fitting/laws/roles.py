@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .errors import FittingError
-from .law import Frame
+from ..errors import FittingError
+from ..law import Frame
 
 PARAMETERS, TOKENS, STEPS, UNIQUE, INTERACTIONS = "parameters", "tokens", "steps", "unique_tokens", "interactions"
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import priors
-from .law import Form, Frame
+from .. import priors
+from ..law import Form, Frame
+from ..tape import Value
 from .layers import Break, log_k, log_q, log_r, log_top
-from .tape import Value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import priors, roles, tape
-from .errors import FittingError
-from .law import Form, Frame
-from .tape import Value
+from .. import priors, tape
+from ..errors import FittingError
+from ..law import Form, Frame
+from ..tape import Value
+from . import roles
 
 _PARTS = (roles.PARAMETERS, roles.TOKENS, roles.UNIQUE)
 # Beyond this many times (e^40) over, what is repeated has long decayed, and exp() would overflow.

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import tape
-from .tape import Value
+from .. import tape
+from ..tape import Value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,48 @@
+"""Laws by name, by module and by path. A new law of ours is one new file and one line here."""
+
+from __future__ import annotations
+
+from ..errors import FittingError
+from ..law import Law
+from .bnsl import Bnsl
+from .chinchilla import Additive
+from .data_constrained import DataConstrained
+from .hilton import HILTON
+from .kaplan import KAPLAN_ND, KAPLAN_NS
+from .learning_curves import M1, M2, M3, M4
+from .loading import is_address, load_law
+from .unsl import Ablation, Unsl
+
+LAWS: dict[str, Law] = {
+    law.name: law
+    for law in (
+        Unsl(),
+        Ablation(name="a1", capped=False, opposing=0),
+        Ablation(name="a2", capped=True, opposing=0),
+        Ablation(name="a3", capped=True, opposing=1),
+        Bnsl(),
+        Additive(),
+        DataConstrained(),
+        KAPLAN_ND,
+        KAPLAN_NS,
+        HILTON,
+        M1,
+        M2,
+        M3,
+        M4,
+    )
+}
+
+
+def find_law(law: str | Law) -> Law:
+    """The law of that name (`cf`) or address (`my_law.py:LAW`); a law passes through. Raises FittingError."""
+    if not isinstance(law, str):
+        return law
+    if is_address(law):
+        return load_law(law)
+    if law not in LAWS:
+        raise FittingError(
+            f"unknown law {law!r}; the laws are: {', '.join(LAWS)}. A law of your own is named by its address, "
+            "as in my_law.py:LAW"
+        )
+    return LAWS[law]
