@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: venv system quickstart test lint bench clean
+.PHONY: venv system quickstart test lint rooms mutants bench clean
 
 venv: system $(VENV)/installed
 
@@ -31,6 +31,14 @@ test: venv
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The plan of the house from the code's own imports.
+rooms: venv
+	$(BIN)/python tests/support/rooms.py
+
+# Plants faults in the code, one at a time: does a test fail?
+mutants: venv
+	$(BIN)/python tests/mutants.py
 
 bench: venv
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rooms import FOUNDATION, ROOMS, ROOT, imported, packages
 
-ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "trainers": {"trainers"},
     "fitting": {"fitting"},
@@ -18,24 +16,6 @@ ALLOWED = {
     "experiments": {"experiments", "pipeline", "trainers", "fitting"},
 }
 """`pipeline` reaches `experiments` only to list and load studies by name, in one file."""
-ROOMS = ("verbs", "report", "analysis", "run", "plan", "tracking", "store", "study")
-"""The rooms of `pipeline`, each of which may import those that follow it."""
-FOUNDATION = {"errors"}
-"""What every room of `pipeline` stands on."""
-
-
-def imported(path: Path) -> Iterator[tuple[str, str]]:
-    """Every module that a file imports, wherever in the file it does, with a name taken from it (empty for none)."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield from ((node.module, alias.name) for alias in node.names)
-
-
-def packages(path: Path) -> set[str]:
-    """Top-level names that a file imports."""
-    return {module.split(".")[0] for module, _ in imported(path)}
 
 
 def wrong_doors(path: Path, room: str) -> list[str]:

@@ -1,9 +1,10 @@
 """Running a study: the driver hands jobs to an executor, whose workers train them and report points."""
 
+from pipeline.run.display import Display
 from pipeline.run.driver import Driver, Listener, Outcome
 from pipeline.run.executors import Executor, Report, make_executor
 from pipeline.run.job import Job
-from pipeline.run.progress import Display, Progress, clock
+from pipeline.run.progress import Progress, clock
 from pipeline.run.worker import run_job, use_one_thread
 
 __all__ = [

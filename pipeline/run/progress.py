@@ -1,20 +1,15 @@
-"""Progress of a run: a live line on a terminal, a plain line now and then in a log, and what a store tells of it."""
+"""Progress of a run: what it has done, how far it is by predicted seconds, and when it will be over."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import Any
 
 from pipeline.plan import Plan, PlannedCell, State
 from pipeline.store import CellRecord, Ended, Event, Failed, Measured
 from pipeline.study import Cell
-
-LOG_SECONDS = 10.0
-"""Between lines in a log: a ten-hour run stays below 4,000 of them."""
-LIVE_SECONDS = 0.1
 
 
 @dataclass(kw_only=True)
@@ -132,43 +127,6 @@ class Progress:
             f"{spent:.3g} of {self.budget_hours:g} worker-hours" if self.budget_hours else f"{spent:.3g} worker-hours"
         )
         return " · ".join(parts)
-
-
-class Display:
-    """Shows a `Progress` on a stream; a listener of the driver."""
-
-    def __init__(self, progress: Progress, stream: TextIO | None = None):
-        self._progress, self._stream = progress, stream or sys.stderr
-        self._live = self._stream.isatty()
-        self._shown = 0.0
-
-    def begin(self, cell: Cell, points: Sequence[Measured]) -> None:
-        self._progress.begin(cell, points)
-
-    def tell(self, events: Sequence[Event]) -> None:
-        self._progress.tell(events)
-        for event in events:
-            if isinstance(event, Failed):
-                self._print(f"cell {event.cell} failed ({event.failure}): {event.message}")
-        if time.monotonic() - self._shown >= (LIVE_SECONDS if self._live else LOG_SECONDS):
-            self._show()
-
-    def close(self) -> None:
-        self._show()
-        if self._live:
-            self._stream.write("\n")
-
-    def _show(self) -> None:
-        self._shown = time.monotonic()
-        if self._live:
-            self._stream.write(f"\r\x1b[2K{self._progress.line()}")
-            self._stream.flush()
-        else:
-            self._print(self._progress.line())
-
-    def _print(self, text: str) -> None:
-        erase = "\r\x1b[2K" if self._live else ""
-        print(f"{erase}{time.strftime('%H:%M:%S')} {text}", file=self._stream, flush=True)
 
 
 def clock(seconds: float) -> str:

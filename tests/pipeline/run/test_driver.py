@@ -11,7 +11,7 @@ from rehearsal import make_study, run_study, sorted_points
 
 from pipeline import Axis
 from pipeline.plan import make_plan
-from pipeline.run import Display, Job, Progress, Report, clock, run_job
+from pipeline.run import Job, Progress, Report, clock, run_job
 from pipeline.run.executors.inline import InlineExecutor
 from pipeline.store import Failure, Measured, Store
 
@@ -224,17 +224,6 @@ def test_progress_knows_shares_and_time_to_go(store):
     assert progress.share == pytest.approx(1)
     assert len(progress.ended) == 8
     assert progress.line().startswith("10/10 cells · 0 running · 100%")
-
-
-def test_a_log_gets_plain_lines(store, tmp_path):
-    with open(tmp_path / "log", "w+") as log:
-        display = Display(Progress.of(make_plan(make_study(), store).cells), stream=log)
-        run_study(make_study(), store, listeners=[display])
-        display.close()
-        log.seek(0)
-        lines = log.read().splitlines()
-    assert "8/8 cells" in lines[-1]
-    assert not any("\x1b" in line for line in lines)
 
 
 @pytest.mark.parametrize("seconds, shown", [(0, "0:00"), (59.6, "1:00"), (3605, "1:00:05")])
