@@ -71,6 +71,7 @@ from .laws import LAWS, Bnsl, find_law, load_law, log_data_constrained
 from .metric import Metric
 from .rmsle import Rmsle, rmsle
 from .solver import HUBER_WIDTH, Loss
+from .summary import Summary
 from .table import Table
 
 __all__ = [
@@ -91,6 +92,7 @@ __all__ = [
     "Metric",
     "Recipe",
     "Rmsle",
+    "Summary",
     "Table",
     "compare",
     "find_law",

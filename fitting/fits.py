@@ -7,25 +7,26 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
 from . import storage
 from .candidates import Member, Recipe
+from .code import python_function
 from .errors import FittingError
 from .forecast import Belief, Forecast, seed_noise
 from .law import Law
-from .laws import find_law
+from .laws import SUFFIX, Averaged, find_law
 from .rmsle import Rmsle, rmsle
-from .selection import select
+from .selection import scale_coordinate, select
 from .solver import Ending, Loss
+from .summary import Coefficient, Summary, diagnostics, latex, residual_warnings
 from .table import Table
 from .threads import single_threaded
 
-# Beyond this, a raw parameter that saturates has moved its quantity to within half a per cent of the limit.
-_SATURATED = 3.0
-# Rows beyond this many are thinned before fitting: they add time, not knowledge, to laws of some twenty coefficients.
-_MOST_ROWS = 500
+# Fits of a table of counts, each weighted by the one before: the third moves coefficients by less than their errors.
+_ROUNDS = 3
 # Draws behind an interval of a coefficient: the ends of a 90% interval then repeat to a tenth of its width.
 _DRAWS = 500
 
@@ -43,9 +44,10 @@ class FitStatus(enum.Enum):
 class Fit:
     """A law with its coefficients.
 
-    law: name. structure: what selection picked, for the member that ranks first. coefficients: that member's, named,
-    in the units of the table. rmsle: of the averaged prediction, on the rows that were fitted (as many as its `points`:
-    a long table is thinned). rows: of the table. seconds: time taken. fingerprint: of the table.
+    law: name. structure: what selection picked. coefficients: of the equation, named, in the units of the table. rmsle:
+    of what the law predicts with (the equation; the mean of its members for a law called `-mean`), on all rows of the
+    table. rows: of the table. seconds: time taken. fingerprint: of the table. table: itself, unless the fit was read
+    from JSON.
     """
 
     law: str
@@ -57,16 +59,17 @@ class Fit:
     seconds: float
     fingerprint: str = field(repr=False)
     belief: Belief | None = field(repr=False)
+    table: Table | None = field(repr=False, default=None, compare=False)
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The candidates that predict together, best first; none if the fit failed."""
+        """The candidates whose mean the equation follows, best first; none if the fit failed."""
         return () if self.belief is None else self.belief.members
 
     def predict(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """The metric at columns (arrays of one common shape, or scalars), in units of the table's y; of that shape."""
         z, shape = self._coordinates(columns)
-        return np.exp(np.mean([m.form.predict_log(m.raw[None, :], z)[0] for m in self.members], axis=0)).reshape(shape)
+        return np.exp(self.belief.log_y(z)).reshape(shape)
 
     def forecast(self, columns: Mapping[str, np.ndarray], level: float = 0.9) -> Forecast:
         """The prediction with an interval that holds a new measurement with probability `level`; see `forecast`."""
@@ -89,7 +92,7 @@ class Fit:
             raise FittingError(f"the level of an interval is a probability between 0 and 1, not {level}")
         if self.belief is None:
             return {}
-        first = self.belief.members[0]
+        first = self.belief.shown
         # The draws are part of the answer, not of the fit: a fixed seed makes the answer repeatable.
         raws = np.random.default_rng(0).multivariate_normal(first.raw, self.belief.covariances[0], size=_DRAWS)
         values = [first.form.coefficients(raw) for raw in raws]
@@ -97,6 +100,91 @@ class Fit:
         return {
             name: tuple(float(q) for q in np.quantile([v[name] for v in values], tails)) for name in self.coefficients
         }
+
+    def averaged(self) -> Fit:
+        """The same fit under the other condition: it predicts with the mean of its members."""
+        belief = self._known
+        return replace(self, law=self.law + SUFFIX, belief=replace(belief, equation=None))
+
+    def residuals(self, table: Table | None = None) -> np.ndarray:
+        """ln measured - ln predicted, a row each; of the table that was fitted, or of another.
+
+        Raises FittingError after `from_json`, which has no table, unless one is given.
+        """
+        table = self.table if table is None else table
+        if table is None:
+            raise FittingError("a fit that was read from JSON has no table; give it: residuals(table)")
+        return np.log(table.y) - np.log(self.predict(table.columns))
+
+    def summary(self) -> Summary:
+        """The equation, its coefficients with errors, diagnostics of the residuals, and what to mind."""
+        belief = self._known
+        shown = belief.shown
+        wide, narrow = self.coefficient_intervals(0.9), self.coefficient_intervals(0.68)
+        facts = {"rows": f"{self.rows}", "RMSLE on them": str(self.rmsle)}
+        warnings = []
+        if self.status is not FitStatus.CONVERGED:
+            names = ", ".join(at_bound(shown))
+            warnings.append(f"status: {self.status.value}" + (f" ({names})" if names else ""))
+        if self.table is not None:
+            residuals = self.residuals()
+            found = diagnostics(residuals, scale_coordinate(self.table, None))
+            facts |= {
+                "residuals": f"skewness {found['skewness']:.2f}, excess kurtosis {found['kurtosis']:.2f}, "
+                f"correlation of neighbours {found['neighbours']:.2f}"
+            }
+            warnings += residual_warnings(residuals, found)
+        facts |= {
+            "noise of a measurement": f"{belief.noise:.2%}"
+            + (" (replicates)" if belief.seed > belief.residual else ""),
+            "independent rows left": f"{belief.degrees_of_freedom:.0f}",
+        }
+        if self.rows < 3 * shown.form.size:
+            warnings.append(f"{self.rows} rows for {shown.form.size} coefficients: they say little one by one")
+        return Summary(
+            law=self.law,
+            status=self.status.value,
+            structure=self.structure,
+            equation=shown.form.equation,
+            latex="y = " + latex(shown.form.equation, list(shown.form.frame.centre)),
+            coefficients=tuple(
+                Coefficient(
+                    name=name,
+                    value=value,
+                    error=(narrow[name][1] - narrow[name][0]) / 2,
+                    low=wide[name][0],
+                    high=wide[name][1],
+                )
+                for name, value in self.coefficients.items()
+            ),
+            diagnostics=facts,
+            warnings=tuple(warnings),
+        )
+
+    def to_python(self, name: str = "predict") -> str:
+        """Source of a Python function of the columns that gives the same y and needs nothing but `math`.
+
+        Raises FittingError for a law that calculates outside `tape`, and for the mean of candidates.
+        """
+        belief = self._known
+        if belief.equation is None:
+            one = self.law.removesuffix(SUFFIX)
+            raise FittingError(f"{self.law} is the mean of several equations; {one} is a single one")
+        columns = ", ".join(f"{c} = {v:.12g}" for c, v in self.coefficients.items())
+        comments = [f"{self.law}: y = {belief.equation.form.equation}", "", columns]
+        return python_function(belief.equation.form, belief.equation.raw, name=name, comments=comments)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Measured against predicted, and residuals against scale: a matplotlib Figure. axes: two of your own."""
+        from .plot import draw  # here, because importing matplotlib costs more than a fit
+
+        return draw(self, axes)
+
+    @property
+    def _known(self) -> Belief:
+        if self.belief is None:
+            raise FittingError(f"{self.law} could not be fitted to this table (status failed), so it has no equation")
+        return self.belief
 
     def to_json(self) -> str:
         """Everything that a forecast is made of, as text; see `storage`. The table itself is not in it."""
@@ -124,7 +212,7 @@ class Fit:
         value = storage.read(text)
         value["belief"] = storage.belief_from_json(value["belief"], find_law(value["law"] if law is None else law))
         value["status"], value["rmsle"] = FitStatus(value["status"]), Rmsle(**value["rmsle"])
-        return cls(**{f.name: value[f.name] for f in fields(cls)})
+        return cls(**{f.name: value[f.name] for f in fields(cls) if f.name != "table"})
 
     def _coordinates(self, columns: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
         if self.belief is None:
@@ -170,8 +258,12 @@ def fit(
     began = time.perf_counter()
     chosen = find_law(law)
     kind = _loss(loss)
-    ordered = _canonical(table)
-    belief = select(chosen, ordered, recipe=recipe or Recipe(), loss=kind, seed=seed, toward=toward)
+    rows = table
+    for _ in range(1 if table.counts is None else _ROUNDS):
+        belief = select(chosen, rows, recipe=recipe or Recipe(), loss=kind, seed=seed, toward=toward)
+        if belief is None or table.counts is None:
+            break
+        rows = table.reweighted(np.exp(belief.log_y(belief.members[0].form.frame.coordinates(table.columns))))
     if belief is None:
         return Fit(
             law=chosen.name,
@@ -184,21 +276,22 @@ def fit(
             fingerprint=table.fingerprint,
             belief=None,
         )
-    # From all rows: thinning leaves few replicates together.
+    # From all rows: their means no longer show how replicates differ.
     belief = replace(belief, seed=seed_noise(np.log(table.y), table.group))
-    first = belief.members[0]
-    z = first.form.frame.coordinates(ordered.columns)
-    log_y = np.mean([m.form.predict_log(m.raw[None, :], z)[0] for m in belief.members], axis=0)
+    shown = belief.equation
+    belief = replace(belief, equation=None) if isinstance(chosen, Averaged) else belief
+    log_y = belief.log_y(shown.form.frame.coordinates(table.columns))
     return Fit(
         law=chosen.name,
-        status=_status(first),
-        structure=first.form.structure,
-        coefficients=first.form.coefficients(first.raw),
-        rmsle=rmsle(np.exp(log_y), ordered.y),
+        status=_status(shown),
+        structure=shown.form.describe(shown.raw),
+        coefficients=shown.form.coefficients(shown.raw),
+        rmsle=rmsle(np.exp(log_y), table.y),
         rows=len(table),
         seconds=time.perf_counter() - began,
         fingerprint=table.fingerprint,
         belief=belief,
+        table=table,
     )
 
 
@@ -253,19 +346,15 @@ def _loss(loss: Loss | str) -> Loss:
         raise FittingError(f"unknown loss {loss!r}; write one of: {', '.join(kind.value for kind in Loss)}") from None
 
 
+def at_bound(member: Member) -> tuple[str, ...]:
+    """The parameters of a member that stand at a bound."""
+    raw = dict(zip(member.form.parameters, member.raw, strict=True))
+    return tuple(name for name, (low, high) in member.form.bounds.items() if not low <= raw[name] <= high)
+
+
 def _status(member: Member) -> FitStatus:
     if member.ending is Ending.FAILED:
         return FitStatus.FAILED
-    names = member.form.parameters
-    if any(abs(member.raw[names.index(name)]) > _SATURATED for name in member.form.bounded):
+    if at_bound(member):
         return FitStatus.AT_BOUND
     return FitStatus.CONVERGED if member.ending is Ending.CONVERGED else FitStatus.BUDGET_SPENT
-
-
-def _canonical(table: Table) -> Table:
-    """The rows in an order of their own, so that the order they came in changes nothing; a draw of them if too many."""
-    order = np.lexsort([table.y, *table.columns.values()])
-    if order.size > _MOST_ROWS:
-        # A draw and not every k-th row, which on a grid could keep one level of an input and lose the others.
-        order = order[np.sort(np.random.default_rng(0).permutation(order.size)[:_MOST_ROWS])]
-    return table.where(order)
