@@ -17,7 +17,7 @@ from .code import python_function
 from .errors import FittingError
 from .forecast import Belief, Forecast, seed_noise
 from .law import Law
-from .laws import SUFFIX, Averaged, find_law
+from .laws import SUFFIX, Averaged, Constrained, find_law
 from .rmsle import Rmsle, rmsle
 from .selection import scale_coordinate, select
 from .solver import Ending, Loss
@@ -46,7 +46,8 @@ class Fit:
 
     law: name. structure: what selection picked. coefficients: of the equation, named, in the units of the table. rmsle:
     of what the law predicts with (the equation; the mean of its members for a law called `-mean`), on all rows of the
-    table. rows: of the table. seconds: time taken. fingerprint: of the table. table: itself, unless the fit was read
+    table. rows: of the table. seconds: time taken. fingerprint: of the table. fixed, tied: coefficients that
+    were held, and pairs. table: itself, unless the fit was read
     from JSON.
     """
 
@@ -59,6 +60,8 @@ class Fit:
     seconds: float
     fingerprint: str = field(repr=False)
     belief: Belief | None = field(repr=False)
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    tied: Sequence[tuple[str, str]] = ()
     table: Table | None = field(repr=False, default=None, compare=False)
 
     @property
@@ -103,8 +106,11 @@ class Fit:
 
     def averaged(self) -> Fit:
         """The same fit under the other condition: it predicts with the mean of its members."""
-        belief = self._known
-        return replace(self, law=self.law + SUFFIX, belief=replace(belief, equation=None))
+        belief = self._known.averaged()
+        score = self.rmsle
+        if self.table is not None:
+            score = rmsle(np.exp(belief.log_y(self._coordinates(self.table.columns)[0])), self.table.y)
+        return replace(self, law=self.law + SUFFIX, rmsle=score, belief=belief)
 
     def residuals(self, table: Table | None = None) -> np.ndarray:
         """ln measured - ln predicted, a row each; of the table that was fitted, or of another.
@@ -198,6 +204,8 @@ class Fit:
                 "rows": self.rows,
                 "seconds": self.seconds,
                 "fingerprint": self.fingerprint,
+                "fixed": dict(self.fixed),
+                "tied": [list(pair) for pair in self.tied],
                 "belief": storage.belief_to_json(self.belief),
             }
         )
@@ -210,7 +218,9 @@ class Fit:
         law whose formula has changed since.
         """
         value = storage.read(text)
-        value["belief"] = storage.belief_from_json(value["belief"], find_law(value["law"] if law is None else law))
+        value["tied"] = tuple((one, other) for one, other in value["tied"])
+        known = _constrained(find_law(value["law"] if law is None else law), value["fixed"], value["tied"])
+        value["belief"] = storage.belief_from_json(value["belief"], known)
         value["status"], value["rmsle"] = FitStatus(value["status"]), Rmsle(**value["rmsle"])
         return cls(**{f.name: value[f.name] for f in fields(cls) if f.name != "table"})
 
@@ -246,17 +256,21 @@ def fit(
     loss: Loss | str = Loss.MSLE,
     toward: Mapping[str, np.ndarray] | None = None,
     recipe: Recipe | None = None,
+    fixed: Mapping[str, float] | None = None,
+    tied: Sequence[tuple[str, str]] = (),
 ) -> Fit:
     """Fit a law to a table.
 
     seed: of the random starts; equal seeds give equal fits. loss: "msle" or "huber" (width 1e-3 in ln y). toward: the
     columns (not the metric) of rows one wishes to forecast: they tell selection which way is out; without it all
     inputs count alike. recipe: how to select; the default averages candidates, `PLAIN` is one fit of least loss.
+    fixed: coefficients that are held at a value; tied: pairs that are held equal; see `laws.constrained`.
+
     Raises FittingError where the law cannot be fitted to such a table; numbers that go wrong are a status, not an
     error.
     """
     began = time.perf_counter()
-    chosen = find_law(law)
+    chosen = _constrained(find_law(law), fixed or {}, tied)
     kind = _loss(loss)
     rows = table
     for _ in range(1 if table.counts is None else _ROUNDS):
@@ -275,11 +289,13 @@ def fit(
             seconds=time.perf_counter() - began,
             fingerprint=table.fingerprint,
             belief=None,
+            fixed=dict(fixed or {}),
+            tied=tuple(tied),
         )
     # From all rows: their means no longer show how replicates differ.
     belief = replace(belief, seed=seed_noise(np.log(table.y), table.group))
     shown = belief.equation
-    belief = replace(belief, equation=None) if isinstance(chosen, Averaged) else belief
+    belief = belief.averaged() if isinstance(chosen, Averaged) else belief
     log_y = belief.log_y(shown.form.frame.coordinates(table.columns))
     return Fit(
         law=chosen.name,
@@ -291,6 +307,8 @@ def fit(
         seconds=time.perf_counter() - began,
         fingerprint=table.fingerprint,
         belief=belief,
+        fixed=dict(fixed or {}),
+        tied=tuple(tied),
         table=table,
     )
 
@@ -313,11 +331,18 @@ def compare(
     kind = _loss(loss)
     toward = None if held_out is None or len(held_out) == 0 else held_out.columns
     results = []
+    fits: dict[str, Fit] = {}
     for law in found:
         began = time.perf_counter()
         result, reason, inside, outside = None, "", None, None
         try:
-            result = fit(law, fitted, seed=seed, loss=kind, toward=toward, recipe=recipe)
+            # Both conditions of a law are one fit.
+            alone = law.law if isinstance(law, Averaged) else law
+            if alone.name not in fits:
+                fits[alone.name] = fit(alone, fitted, seed=seed, loss=kind, toward=toward, recipe=recipe)
+            result = fits[alone.name]
+            if isinstance(law, Averaged) and result.status is not FitStatus.FAILED:
+                result = result.averaged()
             if result.status is FitStatus.FAILED:
                 reason = "no start gave finite numbers"
             else:
@@ -344,6 +369,14 @@ def _loss(loss: Loss | str) -> Loss:
         return Loss(loss)
     except ValueError:
         raise FittingError(f"unknown loss {loss!r}; write one of: {', '.join(kind.value for kind in Loss)}") from None
+
+
+def _constrained(law: Law, fixed: Mapping[str, float], tied: Sequence[tuple[str, str]]) -> Law:
+    if not fixed and not tied:
+        return law
+    if isinstance(law, Averaged):
+        return Averaged(law=Constrained(law=law.law, fixed=fixed, tied=tied))
+    return Constrained(law=law, fixed=fixed, tied=tied)
 
 
 def at_bound(member: Member) -> tuple[str, ...]:

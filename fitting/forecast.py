@@ -16,7 +16,7 @@ the held-out points without the second factor and .85 with it. [ours]
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -92,6 +92,12 @@ class Belief:
         """The one whose coefficients people see: the equation, or of a mean the member that ranks first."""
         return self.equation or self.members[0]
 
+    def averaged(self) -> Belief:
+        """The same members without the equation: their mean predicts."""
+        if self.equation is None or self.equation is self.members[0]:
+            return replace(self, equation=None)
+        return replace(self, equation=None, covariances=self.covariances[1:])
+
     def log_y(self, z: Mapping[str, np.ndarray]) -> np.ndarray:
         """ln y as predicted: by the equation, or by the mean of the members where there is none."""
         return _mean_log(self.members, self.equation, z)
@@ -101,7 +107,7 @@ class Belief:
         mean = self.log_y(z)
         logs = np.stack([m.form.predict_log(m.raw[None, :], z)[0] for m in self.members])
         open_ = np.zeros(logs.shape[1])
-        for member, covariance in zip(_curved(self.members, self.equation), self.covariances, strict=True):
+        for member, covariance in zip(_curved(self.members, self.equation), self.covariances, strict=False):
             jacobian = member.form.evaluate(member.raw[None, :], z)[1][0]
             # Without noise the covariance is all rounding, and a variance may come out just below 0.
             open_ += np.maximum(np.einsum("kn,kl,ln->n", jacobian, covariance, jacobian), 0.0)

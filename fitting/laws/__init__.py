@@ -2,8 +2,9 @@
 
 from .averaged import SUFFIX, Averaged
 from .bnsl import Bnsl
+from .constrained import Constrained
 from .data_constrained import log_data_constrained
 from .loading import load_law
 from .registry import LAWS, find_law
 
-__all__ = ["LAWS", "SUFFIX", "Averaged", "Bnsl", "find_law", "load_law", "log_data_constrained"]
+__all__ = ["LAWS", "SUFFIX", "Averaged", "Bnsl", "Constrained", "find_law", "load_law", "log_data_constrained"]
