@@ -64,11 +64,12 @@ from . import priors, tape
 from .candidates import PLAIN, Recipe
 from .errors import FittingError
 from .expression import Expression, parse_expression
-from .fits import Comparison, Fit, FitStatus, compare, fit
+from .fits import Comparison, Comparisons, Fit, FitStatus, compare, fit
 from .forecast import Forecast
 from .law import Form, Frame, Law
 from .laws import LAWS, Bnsl, find_law, load_law, log_data_constrained
 from .metric import Metric
+from .optimum import PUBLISHED, Optimum, published
 from .rmsle import Rmsle, rmsle
 from .solver import HUBER_WIDTH, Loss
 from .summary import Summary
@@ -78,8 +79,10 @@ __all__ = [
     "HUBER_WIDTH",
     "LAWS",
     "PLAIN",
+    "PUBLISHED",
     "Bnsl",
     "Comparison",
+    "Comparisons",
     "Expression",
     "Fit",
     "FitStatus",
@@ -90,6 +93,7 @@ __all__ = [
     "Law",
     "Loss",
     "Metric",
+    "Optimum",
     "Recipe",
     "Rmsle",
     "Summary",
@@ -101,6 +105,7 @@ __all__ = [
     "log_data_constrained",
     "parse_expression",
     "priors",
+    "published",
     "rmsle",
     "tape",
 ]

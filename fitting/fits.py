@@ -18,6 +18,7 @@ from .errors import FittingError
 from .forecast import Belief, Forecast, seed_noise
 from .law import Law
 from .laws import SUFFIX, Averaged, Constrained, find_law
+from .optimum import Optimum, optima
 from .rmsle import Rmsle, rmsle
 from .selection import scale_coordinate, select
 from .solver import Ending, Loss
@@ -167,6 +168,15 @@ class Fit:
             warnings=tuple(warnings),
         )
 
+    def optima(self, inputs: Mapping[str, np.ndarray], level: float = 0.9) -> dict[str, Optimum]:
+        """The best hyperparameters at places given by their inputs, by name, with intervals; see `optimum`."""
+        columns = {name: np.atleast_1d(np.asarray(values, float)) for name, values in inputs.items()}
+        try:
+            spread = np.broadcast_arrays(*columns.values())
+        except ValueError:
+            raise FittingError("the inputs have different lengths; give arrays of one length") from None
+        return optima(self._known, dict(zip(columns, spread, strict=True)), level)
+
     def to_python(self, name: str = "predict") -> str:
         """Source of a Python function of the columns that gives the same y and needs nothing but `math`.
 
@@ -247,6 +257,28 @@ class Comparison:
     seconds: float
 
 
+class Comparisons(tuple[Comparison, ...]):
+    """The laws of one comparison, in the order in which they were named."""
+
+    def summary(self) -> str:
+        """A table for people: the least held-out error first, laws without one last, each with its reason."""
+
+        def order(row: Comparison) -> float:
+            return math.inf if row.rmsle_held_out is None else row.rmsle_held_out.value
+
+        rows = [("law", "held out", "fitted", "status", "")]
+        for row in sorted(self, key=order):
+            if row.fit is None or row.rmsle_fit is None:
+                rows.append((row.law, "-", "-", "no fit", row.reason))
+            else:
+                held_out = "-" if row.rmsle_held_out is None else str(row.rmsle_held_out)
+                rows.append((row.law, held_out, str(row.rmsle_fit), row.fit.status.value, row.fit.structure))
+        widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        return "\n".join(
+            "  ".join([*(text.ljust(w) for text, w in zip(row, widths, strict=False)), row[4]]).rstrip() for row in rows
+        )
+
+
 @single_threaded
 def fit(
     law: str | Law,
@@ -321,7 +353,7 @@ def compare(
     seed: int = 0,
     loss: Loss | str = Loss.MSLE,
     recipe: Recipe | None = None,
-) -> tuple[Comparison, ...]:
+) -> Comparisons:
     """Fit several laws to one table with equal care and score them on another, which none of them has seen.
 
     Of the held-out rows, only the columns are used before scoring: they tell selection which way is out.
@@ -361,7 +393,7 @@ def compare(
                 seconds=time.perf_counter() - began,
             )
         )
-    return tuple(results)
+    return Comparisons(results)
 
 
 def _loss(loss: Loss | str) -> Loss:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fitting import LAWS, PLAIN, Fit, FittingError, Form, Frame, Table, fit
+from fitting import LAWS, PLAIN, Fit, FittingError, Form, Frame, Table, compare, fit
 from fitting.code import python_function
 
 N, D = (v.ravel() for v in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e7, 1e10, 5)))
@@ -120,3 +120,14 @@ class Rounded(Form):
 def test_a_law_that_leaves_the_tape_cannot_be_written():
     with pytest.raises(FittingError, match="cannot be written as text"):
         python_function(Rounded(frame=FRAME), np.ones(1), name="f", comments=[])
+
+
+def test_a_comparison_is_summed_up_best_first_with_the_reasons_of_those_that_cannot():
+    table = cf().table
+    big = table.columns["parameters"] > 1e8
+    rows = compare(["m1", "dc", "cf"], table.where(~big), table.where(big), recipe=PLAIN)
+    first, *lines = rows.summary().splitlines()
+    assert first.split()[:3] == ["law", "held", "out"]
+    assert [line.split()[0] for line in lines] == ["cf", "m1", "dc"]
+    assert "no fit" in lines[2] and "dc reads" in lines[2] and "parameters + tokens" in lines[0]
+    assert [row.law for row in rows] == ["m1", "dc", "cf"]
