@@ -15,14 +15,14 @@ from rehearsal import make_study, run_study, sorted_points
 
 from pipeline import cli
 from pipeline.store import Store, Writer
-from pipeline.verbs import verb
+from pipeline.verbs import verb as verb_module
 
 
 @pytest.fixture
 def studies(monkeypatch, tmp_path):
     """`load_study` finds the studies put into the returned dict."""
     made = {"rehearsal": make_study()}
-    monkeypatch.setattr(verb, "load_study", lambda name, tier=None: made[name])
+    monkeypatch.setattr(verb_module, "load_study", lambda name, tier=None: made[name])
     monkeypatch.setenv("UNSL_STORE", str(tmp_path / "runs"))
     return made
 
@@ -124,7 +124,7 @@ def test_bad_use_is_one_line_and_exit_code_2(verb, study, message, monkeypatch, 
         "typo": make_study(axes=[Axis("paramters", (1,))]),
         "stranger": make_study(trainer="oracel"),
     }
-    monkeypatch.setattr(verb, "load_study", lambda name, tier: made.get(name) or load_study(name, tier))
+    monkeypatch.setattr(verb_module, "load_study", lambda name, tier: made.get(name) or load_study(name, tier))
     if study == "empty" and verb in ("plan", "run"):
         return
     assert unsl(verb, study, "--store", str(tmp_path)) == 2
@@ -153,8 +153,8 @@ KILLED = """
 import sys
 from rehearsal import make_study
 from pipeline import cli
-from pipeline.verbs import verb
-verb.load_study = lambda name, tier: make_study(fixed={"steps": 512, "step_seconds": 1e-3})
+from pipeline.verbs import verb as verb_module
+verb_module.load_study = lambda name, tier: make_study(fixed={"steps": 512, "step_seconds": 1e-3})
 options = ["--executor", sys.argv[2], "--device", "cpu", "--wandb", "off", "--store", sys.argv[1]]
 sys.exit(cli.main(["run", "rehearsal", *options]))
 """

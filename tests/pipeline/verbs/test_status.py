@@ -32,7 +32,7 @@ def clock(monkeypatch):
     class Clock:
         now = 1_000.0
 
-    monkeypatch.setattr("pipeline.store.time.time", lambda: Clock.now)
+    monkeypatch.setattr("pipeline.store.store.time.time", lambda: Clock.now)
     return Clock
 
 
