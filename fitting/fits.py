@@ -6,10 +6,11 @@ import enum
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 
 import numpy as np
 
+from . import storage
 from .candidates import Member, Recipe
 from .errors import FittingError
 from .forecast import Belief, Forecast, seed_noise
@@ -44,7 +45,7 @@ class Fit:
 
     law: name. structure: what selection picked, for the member that ranks first. coefficients: that member's, named,
     in the units of the table. rmsle: of the averaged prediction, on the rows that were fitted (as many as its `points`:
-    a long table is thinned). rows: of the table. seconds: time taken.
+    a long table is thinned). rows: of the table. seconds: time taken. fingerprint: of the table.
     """
 
     law: str
@@ -54,6 +55,7 @@ class Fit:
     rmsle: Rmsle
     rows: int
     seconds: float
+    fingerprint: str = field(repr=False)
     belief: Belief | None = field(repr=False)
 
     @property
@@ -95,6 +97,34 @@ class Fit:
         return {
             name: tuple(float(q) for q in np.quantile([v[name] for v in values], tails)) for name in self.coefficients
         }
+
+    def to_json(self) -> str:
+        """Everything that a forecast is made of, as text; see `storage`. The table itself is not in it."""
+        return storage.write(
+            {
+                "law": self.law,
+                "status": self.status.value,
+                "structure": self.structure,
+                "coefficients": dict(self.coefficients),
+                "rmsle": asdict(self.rmsle),
+                "rows": self.rows,
+                "seconds": self.seconds,
+                "fingerprint": self.fingerprint,
+                "belief": storage.belief_to_json(self.belief),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str, *, law: str | Law | None = None) -> Fit:
+        """The fit that `to_json` wrote; its forecasts are the same to the bit on the same machine.
+
+        law: needed for a law of the user's own (the law or its address). Raises FittingError for other text, and for a
+        law whose formula has changed since.
+        """
+        value = storage.read(text)
+        value["belief"] = storage.belief_from_json(value["belief"], find_law(value["law"] if law is None else law))
+        value["status"], value["rmsle"] = FitStatus(value["status"]), Rmsle(**value["rmsle"])
+        return cls(**{f.name: value[f.name] for f in fields(cls)})
 
     def _coordinates(self, columns: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
         if self.belief is None:
@@ -151,6 +181,7 @@ def fit(
             rmsle=Rmsle(value=math.nan, error=math.nan, points=0),
             rows=len(table),
             seconds=time.perf_counter() - began,
+            fingerprint=table.fingerprint,
             belief=None,
         )
     # From all rows: thinning leaves few replicates together.
@@ -166,6 +197,7 @@ def fit(
         rmsle=rmsle(np.exp(log_y), ordered.y),
         rows=len(table),
         seconds=time.perf_counter() - began,
+        fingerprint=table.fingerprint,
         belief=belief,
     )
 

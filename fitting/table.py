@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -64,6 +65,16 @@ class Table:
     def columns(self) -> dict[str, np.ndarray]:
         """Inputs and hyperparameters by name."""
         return {**self.inputs, **self.hyperparameters}
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the measurements, whatever the order of the rows: equal for equal tables, on any machine."""
+        parts = {**self.columns, "y": self.y, **({} if self.group is None else {"group": self.group})}
+        order = np.lexsort([*parts.values()])
+        digest = hashlib.sha256(f"{list(self.inputs)} {list(self.hyperparameters)} {self.ceiling!r}".encode())
+        for values in parts.values():
+            digest.update(np.ascontiguousarray(values[order], "<f8").tobytes())
+        return digest.hexdigest()[:32]
 
     def where(self, mask: np.ndarray) -> Table:
         """The rows that a boolean mask (or an array of row numbers) picks."""
