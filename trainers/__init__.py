@@ -1,4 +1,9 @@
-"""Trainers: one self-contained file a domain, one contract (`trainers.contract`), one line here for each.
+"""Trainers: one contract (contract.py), one training loop (loop/), a room a domain, one line here for each trainer.
+
+    math/        perceptrons and small transformers on parity, addition and modular arithmetic
+    language/    decoder language models on text            vision/    networks that classify pictures
+    procgen/     agents that play games                     oracle.py  points of a known law, with no training at all
+    data/        the order in which data are read, and where they are kept
 
 A trainer of one's own needs no line here: `package.module:NAME` names any object that fulfils the contract.
 """
@@ -37,11 +42,11 @@ __all__ = [
 ]
 
 TRAINERS = {
-    "addition": "trainers.addition:ADDITION",
+    "addition": "trainers.math:ADDITION",
     "language": "trainers.language:LANGUAGE",
-    "modular": "trainers.modular:MODULAR",
+    "modular": "trainers.math:MODULAR",
     "oracle": "trainers.oracle:ORACLE",
-    "parity": "trainers.parity:PARITY",
+    "parity": "trainers.math:PARITY",
     "procgen": "trainers.procgen:PROCGEN",
     "vision": "trainers.vision:VISION",
 }

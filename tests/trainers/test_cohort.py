@@ -9,7 +9,7 @@ import torch
 from recording import Recorder, run
 
 from trainers import Checkpoint, Counts, End, Ending, Trainer, TrainerError
-from trainers.cohort import Cohort, train_cohorts
+from trainers.loop import Cohort, train_cohorts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Config:
 
 
 class Growing(Cohort):
-    block = 8
+    check_interval = 8
     made: list[list[int]] = []
 
     def __init__(self, trainer, configs, cells, device):

@@ -13,9 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import End, TrainerError
-from trainers.language import LANGUAGE, LanguageConfig, LanguageModel, Windows, open_text
-from trainers.language_models import ARCHITECTURES, build_model
-from trainers.optimisation import learning_rate_factor
+from trainers.language import ARCHITECTURES, LANGUAGE, LanguageConfig, LanguageModel, Windows, build_model, open_text
+from trainers.loop import learning_rate_factor
 
 SMALL = LanguageConfig(
     text=CORPUS,

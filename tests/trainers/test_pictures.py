@@ -15,8 +15,7 @@ from recording import Recorder, run
 from small_vision import colours, config
 
 from trainers import Point, TrainerError
-from trainers.data.pictures import PictureSet
-from trainers.vision import VISION
+from trainers.vision import VISION, PictureSet
 
 
 def test_frames_of_games_are_equal_everywhere_and_balanced(cache, monkeypatch):

@@ -15,10 +15,10 @@ from small_procgen import SMALL
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.hilton import intrinsic_performance
-from trainers import Ending, procgen
-from trainers.procgen import PROCGEN, ProcgenConfig, _Run, acting_flops, learning_flops
-from trainers.procgen_envs import random_returns
-from trainers.procgen_envs import test_games as open_test_games
+from trainers import Ending
+from trainers.procgen import PROCGEN, ProcgenConfig, ProcgenRun, acting_flops, learning_flops, random_returns
+from trainers.procgen import test_games as open_test_games
+from trainers.procgen import trainer as procgen
 
 
 def threads() -> int:
@@ -38,7 +38,7 @@ def test_counting_imports_neither_torch_nor_the_engine():
 def test_counts_agree_with_what_runs(kind, width):
     config = dataclasses.replace(SMALL, network=kind, width=width, epochs=2)
     counts = PROCGEN.count(config)
-    with _Run(0, config, "cpu") as one:
+    with ProcgenRun(PROCGEN, [config], [0], "cpu") as one:
         assert counts.parameters == one.agent.weights.numel()
         random = torch.Generator().manual_seed(0)
         with FlopCounterMode(display=False) as counter:
@@ -129,10 +129,10 @@ def test_an_interruption_right_before_a_new_opening_is_exact_too(monkeypatch):
 def test_every_seed_and_iteration_draws_for_itself():
     first = []
     for seed in range(3):
-        with _Run(0, dataclasses.replace(SMALL, seed=seed), "cpu") as one:
+        with ProcgenRun(PROCGEN, [dataclasses.replace(SMALL, seed=seed)], [0], "cpu") as one:
             for one.step in range(3):
-                first.append(torch.rand((), generator=one.random()).item())
-                assert first[-1] == torch.rand((), generator=one.random()).item()
+                first.append(torch.rand((), generator=one.generator()).item())
+                assert first[-1] == torch.rand((), generator=one.generator()).item()
     assert len(set(first)) == 9
 
 
@@ -148,15 +148,17 @@ class Impatient(Recorder):
         return self.asked >= self.question
 
 
-# A run asks once, then 10 times an iteration: for each of 8 steps and 2 minibatches. It measures after 8 iterations.
+# A run asks once, then 11 times an iteration: for each of 8 steps and 2 minibatches, and at its end. It measures
+# after 8 iterations.
 @pytest.mark.parametrize(
     "question, saved",
     [
         pytest.param(4, None, id="first rollout"),
         pytest.param(10, None, id="first learning"),
-        pytest.param(35, 3, id="rollout"),
-        pytest.param(41, 3, id="learning"),
-        pytest.param(84, 7, id="measurement on test levels"),
+        pytest.param(38, 3, id="rollout"),
+        pytest.param(44, 3, id="learning"),
+        pytest.param(45, 4, id="between two iterations"),
+        pytest.param(91, 7, id="measurement on test levels"),
     ],
 )
 def test_a_run_stops_within_an_iteration_and_resumes_exactly(monkeypatch, question, saved):
@@ -171,7 +173,7 @@ def test_a_run_stops_within_an_iteration_and_resumes_exactly(monkeypatch, questi
 
 
 def test_a_resumed_run_stops_while_it_replays(monkeypatch):
-    first = Impatient(45)
+    first = Impatient(49)
     run(PROCGEN, [SMALL], first)
     again = Impatient(3)
     again.saved = again._resumed = first.saved

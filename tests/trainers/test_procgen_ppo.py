@@ -9,10 +9,8 @@ import pytest
 import torch
 from small_procgen import SMALL
 
-from trainers import procgen_ppo
-from trainers.procgen import _Run
-from trainers.procgen_agent import Agent
-from trainers.procgen_ppo import RewardScale, advantages
+from trainers.procgen import PROCGEN, Agent, ProcgenRun, ppo
+from trainers.procgen.ppo import RewardScale, advantages
 
 
 def test_advantages_follow_their_definition():
@@ -47,8 +45,8 @@ def test_rewards_are_divided_by_the_deviation_of_returns():
 def test_learning_does_not_depend_on_how_rows_are_grouped(monkeypatch):
     weights = []
     for rows in (1, 64):
-        monkeypatch.setattr(procgen_ppo, "CPU_ROWS", rows)
-        with _Run(0, SMALL, "cpu") as one:
+        monkeypatch.setattr(ppo, "CPU_ROWS", rows)
+        with ProcgenRun(PROCGEN, [SMALL], [0], "cpu") as one:
             random = torch.Generator().manual_seed(0)
             one.learn(one.play(random), random)
             weights.append(one.agent.weights.clone())
@@ -61,7 +59,7 @@ def test_an_iteration_teaches_what_plain_ppo_does():
     plain, order = Agent(config.network, config.width, seed=config.seed, device="cpu"), torch.Generator()
     optimiser = torch.optim.Adam(plain.layers, lr=config.learning_rate, eps=1e-5)
     clipped = 0
-    with _Run(0, config, "cpu") as one:
+    with ProcgenRun(PROCGEN, [config], [0], "cpu") as one:
         random = torch.Generator().manual_seed(0)
         seen = one.play(random)
         order.set_state(random.get_state())
@@ -70,7 +68,7 @@ def test_an_iteration_teaches_what_plain_ppo_does():
         for rows in torch.randperm(64, generator=order).split(32):
             logits, values = plain(seen.frames[rows])
             policy = torch.distributions.Categorical(logits=logits)
-            ratio = torch.exp(policy.log_prob(seen.actions[rows]) - seen.log_chances[rows])
+            ratio = torch.exp(policy.log_prob(seen.actions[rows]) - seen.log_probabilities[rows])
             gain = seen.advantages[rows]
             gain = (gain - gain.mean()) / (gain.std() + 1e-8)
             surrogate = torch.min(gain * ratio, gain * ratio.clamp(0.95, 1.05)).mean()

@@ -12,8 +12,8 @@ import pytest
 from corpus import write_corpus
 
 from trainers import TrainerError
-from trainers.data import text as packing
-from trainers.data.text import END, pack
+from trainers.language import text as packing
+from trainers.language.text import END, pack
 
 
 @pytest.fixture(autouse=True)

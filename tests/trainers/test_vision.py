@@ -17,10 +17,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import Checkpoint, TrainerError
-from trainers.data import pictures
-from trainers.few_shot import few_shot_error
-from trainers.vision import VISION, VisionConfig, VisionModel
-from trainers.vision_models import initial_weights, layout, logits
+from trainers.vision import VISION, VisionConfig, VisionModel, few_shot_error, initial_weights, layout, logits, pictures
 
 NETWORKS = [
     {"architecture": "vit"},
@@ -225,7 +222,7 @@ class _Halves:
     few_shot = ()
 
     def __init__(self, of: VisionConfig):
-        self.test = self.seen = [self._draw(512, 10_000, of.resolution)]
+        self.test = self.training_subset = [self._draw(512, 10_000, of.resolution)]
         self.of = of
 
     def batch(self, step: int):

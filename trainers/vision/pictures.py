@@ -29,8 +29,8 @@ from pathlib import Path
 import numpy as np
 
 from trainers.contract import TrainerError
-from trainers.data.cache import cache_folder, keeping
-from trainers.procgen_envs import ACTIONS, FIRST_TEST_LEVEL, MODES, SCORES, TEST_LEVELS, Games, engine_seeds
+from trainers.data import cache_folder, keeping
+from trainers.procgen import ACTIONS, FIRST_TEST_LEVEL, MODES, SCORES, TEST_LEVELS, Games, engine_seeds
 
 PREPARATION = 1
 """Raise it when the same set is prepared differently: old caches are then left alone."""
@@ -206,9 +206,9 @@ class _GameFrames:
 
     def shard(self, part: str, number: int, resolution: int) -> np.ndarray:
         """Classes take turns, so that every prefix is balanced."""
-        of = self._classes[part]
-        records = np.zeros((LEVELS, len(of)), _record(resolution))
-        for label, (game, mode) in enumerate(of):
+        classes = self._classes[part]
+        records = np.zeros((LEVELS, len(classes)), _record(resolution))
+        for label, (game, mode) in enumerate(classes):
             entropy = (ORDER_SEED, PARTS.index(part), sorted(SCORES).index(game), MODES.index(mode), number)
             frames = self._frames(game, mode, part, entropy)
             records["label"][:, label] = label
@@ -328,8 +328,8 @@ def _files(name: str) -> tuple[list, dict]:
     parquet = [file for file in files if file.suffix == ".parquet"]
     if not parquet:
         return about, {"path": "imagefolder", "data_dir": str(path)}
-    split_of = {file: next((s for s in ("validation", "test") if file.stem.startswith(s)), "train") for file in parquet}
-    by_split = {split: [str(f) for f in parquet if split_of[f] == split] for split in set(split_of.values())}
+    splits = {file: next((s for s in ("validation", "test") if file.stem.startswith(s)), "train") for file in parquet}
+    by_split = {split: [str(f) for f in parquet if splits[f] == split] for split in set(splits.values())}
     return about, {"path": "parquet", "data_files": by_split}
 
 

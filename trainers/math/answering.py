@@ -14,8 +14,8 @@ groups of k averaged) and `pass_error`, the chance that none of k is right (the 
 2107.03374). Only the last part of an answer counts here, the result and not the scratchpad. Training FLOPs do not
 include inference.
 
-Cells of one shape train as one program (`trainers.transformer`), in single precision: the models are too small for
-half precision to pay, and memorising is sensitive to it. FLOPs are counted as `trainers.transformer` says.
+Cells of one shape train as one program (`trainers.math.transformer`), in single precision: the models are too small for
+half precision to pay, and memorising is sensitive to it. FLOPs are counted as `trainers.math.transformer` says.
 """
 
 from __future__ import annotations
@@ -25,13 +25,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainers.cohort import Cohort, train_cohorts
 from trainers.contract import Context, Counts, End, Point, TrainerError
-from trainers.data.order import EpochOrder
-from trainers.optimisation import StackedAdamW, schedule_rules
-from trainers.schedule import log_spaced_steps
-from trainers.transformer import Past, Shape, decayed, initial_weights, logits, views
-from trainers.votes import result_codes, vote_and_pass_errors, vote_sizes
+from trainers.data import EpochOrder
+from trainers.loop import Adam, Cohort, learning_rate_factor, log_spaced_steps, schedule_rules, train_cohorts
+from trainers.math.transformer import KeyValueCache, Shape, decay_mask, initial_weights, logits, views
+from trainers.math.votes import result_codes, vote_and_pass_errors, vote_sizes
 
 TEST_SEED = 0x7E57
 """Seed of the test questions, the same for every cell."""
@@ -46,7 +44,8 @@ TINY_LOSS = 1e-9
 """Losses are kept above this, since a law is fitted to their logarithm."""
 SAMPLING_BYTES = 2**28
 """Keys and values held at once while answers are drawn."""
-STATE = ("weights", "first_moment", "second_moment")
+BETAS, EPSILON = (0.9, 0.95), 1e-8
+"""As for most published language models."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,15 +136,15 @@ class AnsweringTrainer:
         raise NotImplementedError
 
     def shape(self, config) -> Shape:
-        of = self.format(config)
-        length = of.question + of.answer - 1
+        form = self.format(config)
+        length = form.question + form.answer - 1
         return Shape(
-            vocabulary=of.vocabulary, length=length, width=config.width, depth=config.depth, heads=config.heads
+            vocabulary=form.vocabulary, length=length, width=config.width, depth=config.depth, heads=config.heads
         )
 
     def count(self, config) -> Counts:
-        shape, of = self.shape(config), self.format(config)
-        batch = {"sequences": config.batch_size, "inputs": shape.length, "predicted": of.answer}
+        shape = self.shape(config)
+        batch = {"sequences": config.batch_size, "inputs": shape.length, "predicted": self.format(config).answer}
         return Counts(
             parameters=shape.parameters,
             parameters_without_embeddings=shape.parameters_without_embeddings,
@@ -168,51 +167,58 @@ class AnsweringTrainer:
 
     def train(self, configs: Sequence, context: Context) -> Iterator[Point | End]:
         together = context.device != "cpu" or configs[0].width <= WIDEST_COHORT_ON_CPU
-        return train_cohorts(Transformers, self, configs, context, together=together)
+        return train_cohorts(TransformerCohort, self, configs, context, together=together)
 
 
-class Transformers(Cohort):
+class TransformerCohort(Cohort):
     """Models of one shape and their questions."""
 
-    block = BLOCK
+    check_interval = BLOCK
 
     def __init__(self, trainer: AnsweringTrainer, configs: Sequence, cells: Sequence[int], device: str):
         import torch
 
         super().__init__(trainer, configs, cells, device)
-        self.shape, self.format = trainer.shape(self.one), trainer.format(self.one)
+        self.shape, self.format = trainer.shape(self.config), trainer.format(self.config)
         rows = [initial_weights(self.shape, seed=c.seed, scale=c.init_scale) for c in self.configs]
         self.weights = torch.from_numpy(np.stack(rows)).to(self.device)
         self.named = views(self.shape, self.weights)
-        self.optimiser = StackedAdamW(self.weights, self.configs, torch.from_numpy(decayed(self.shape)).to(self.device))
+        mask = torch.from_numpy(decay_mask(self.shape)).to(self.device)
+        self.optimiser = Adam(self.weights, betas=BETAS, epsilon=EPSILON, decay_mask=mask)
         # Questions that a run never reaches are not made.
         reached = [min(c.dataset_size, c.steps * c.batch_size) for c in self.configs]
         self.training = [trainer.questions(c, count=n, test=False) for c, n in zip(self.configs, reached, strict=True)]
         self.orders = [EpochOrder(seed=c.seed, size=n) for c, n in zip(self.configs, reached, strict=True)]
-        self.gathered = -1
+        self.gathered_block = -1
         self.test = self._tokens([trainer.questions(c, count=c.test_size, test=True) for c in self.configs])
-        self.seen = [questions[: self.one.test_size] for questions in self.training]
+        self.training_subset = [questions[: self.config.test_size] for questions in self.training]
 
     def _tokens(self, questions: list[np.ndarray]):
         import torch
 
         return torch.from_numpy(np.stack(questions).astype(np.int64)).to(self.device)
 
+    def _column(self, values: list[float]):
+        """One number a model, shape (models, 1)."""
+        import torch
+
+        return torch.tensor(values, dtype=self.weights.dtype, device=self.device)[:, None]
+
     def state(self, row: int) -> dict:
-        return {name: getattr(self.optimiser, name)[row] for name in STATE}
+        return self.optimiser.state(row)
 
     def batch(self):
         """This step's questions and answers, (models, batch, tokens)."""
         import torch
 
         block, offset = divmod(self.step, BLOCK)
-        if block != self.gathered:
-            size = self.one.batch_size
+        if block != self.gathered_block:
+            size = self.config.batch_size
             drawn = [
                 questions[order.take(block * BLOCK * size, BLOCK * size)].reshape(BLOCK, size, -1)
                 for questions, order in zip(self.training, self.orders, strict=True)
             ]
-            self.gathered = block
+            self.gathered_block = block
             self.batches = torch.from_numpy(np.stack(drawn, axis=1)).to(self.device)
         return self.batches[offset].long()
 
@@ -232,21 +238,28 @@ class Transformers(Cohort):
         # The sum over models keeps their gradients apart; the mean over a model's tokens is its own loss.
         gradients = torch.autograd.grad(nats.mean((1, 2)).sum(), list(self.named.values()))
         torch.cat([gradient.flatten(1) for gradient in gradients], dim=1, out=self.optimiser.gradient)
-        self.optimiser.update(self.step)
+        rates = [config.learning_rate * learning_rate_factor(config, self.step) for config in self.configs]
+        decays = [rate * config.weight_decay for rate, config in zip(rates, self.configs, strict=True)]
+        decay = self._column(decays) if any(decays) else None
+        self.optimiser.update(self.step, learning_rate=self._column(rates), decay=decay)
 
     def measure(self) -> dict[int, dict[str, list[float]]]:
         import torch
 
         with torch.no_grad():
             loss, error = self._loss_and_error(self.test)
-            seen = [self._loss_and_error(self._tokens([one]), row) for row, one in enumerate(self.seen)]
+            # Each model has training questions of its own, and may have fewer than the others.
+            trained = [
+                self._loss_and_error(self._tokens([questions]), row)
+                for row, questions in enumerate(self.training_subset)
+            ]
             metrics = {
                 "loss": loss,
                 "error": error,
-                "training_loss": [value for (value,), _ in seen],
-                "training_error": [value for _, (value,) in seen],
+                "training_loss": [value for (value,), _ in trained],
+                "training_error": [value for _, (value,) in trained],
             }
-            drawn = self._votes() if self.one.answers > 1 else {}
+            drawn = self._votes() if self.config.answers > 1 else {}
         return {1: metrics | drawn.pop(1, {}), **drawn}
 
     def _loss_and_error(self, tokens, row: int | None = None) -> tuple[list[float], list[float]]:
@@ -262,9 +275,9 @@ class Transformers(Cohort):
 
     def _votes(self) -> dict[int, dict[str, list[float]]]:
         drawn = self.draw_answers()
-        truth = self._results(self.test[:, : self.one.sampled_questions])
+        truth = self._results(self.test[:, : self.config.sampled_questions])
         per_model = [vote_and_pass_errors(*pair) for pair in zip(drawn.cpu().numpy(), truth.cpu().numpy(), strict=True)]
-        least = 0.5 / self.one.sampled_questions
+        least = 0.5 / self.config.sampled_questions
         return {
             k: {name: [max(least, errors[k][name]) for errors in per_model] for name in ("vote_error", "pass_error")}
             for k in per_model[0]
@@ -274,7 +287,7 @@ class Transformers(Cohort):
         """Results of drawn answers as one number each: (models, sampled questions, answers)."""
         import torch
 
-        questions, answers = self.one.sampled_questions, self.one.answers
+        questions, answers = self.config.sampled_questions, self.config.answers
         uniform = np.stack(
             [
                 np.random.default_rng((TEST_SEED, c.seed)).random((questions, answers, self.format.answer), np.float32)
@@ -286,8 +299,9 @@ class Transformers(Cohort):
         parts = []
         for start in range(0, questions, at_once):
             chosen = slice(start, start + at_once)
-            some = torch.from_numpy(uniform[:, chosen]).to(self.device)
-            parts.append(self._draw(self.test[:, chosen][:, : some.shape[1], : self.format.question], some))
+            numbers = torch.from_numpy(uniform[:, chosen]).to(self.device)
+            asked = self.test[:, chosen][:, : numbers.shape[1], : self.format.question]
+            parts.append(self._draw(asked, numbers))
         return torch.cat(parts, dim=1)
 
     def _draw(self, questions, uniform):
@@ -297,13 +311,13 @@ class Transformers(Cohort):
         models, count, answers, length = uniform.shape
         uniform = uniform.flatten(1, 2)
         temperature = torch.tensor([c.temperature for c in self.configs], device=self.device)[:, None, None]
-        past, inputs, drawn = Past(), questions, []
+        cache, inputs, drawn = KeyValueCache(), questions, []
         for position in range(length):
-            scores = logits(self.shape, self.named, inputs, predicted=1, past=past)[:, :, 0] / temperature
+            scores = logits(self.shape, self.named, inputs, predicted=1, cache=cache)[:, :, 0] / temperature
             below = scores.softmax(-1).cumsum(-1)
             if position == 0:
                 below = below.repeat_interleave(answers, 1)
-                past.repeat(answers)
+                cache.repeat(answers)
             token = (below < uniform[:, :, position, None]).sum(-1).clamp_max(self.shape.vocabulary - 1)
             drawn.append(token)
             inputs = token[..., None]
@@ -324,9 +338,9 @@ def distinct(*, space: int, seed: int, count: int, without: np.ndarray) -> np.nd
     if space <= 2**22:  # few enough to put all of them in order
         order = random.permutation(space)
         return order[~np.isin(order, without)][:count]
-    kept = np.empty(0, np.int64)
-    while len(kept) < count:
-        kept = np.concatenate([kept, random.integers(0, space, count - len(kept) + 1024)])
-        kept = kept[np.sort(np.unique(kept, return_index=True)[1])]
-        kept = kept[~np.isin(kept, without)]
-    return kept[:count]
+    found = np.empty(0, np.int64)
+    while len(found) < count:
+        found = np.concatenate([found, random.integers(0, space, count - len(found) + 1024)])
+        found = found[np.sort(np.unique(found, return_index=True)[1])]
+        found = found[~np.isin(found, without)]
+    return found[:count]

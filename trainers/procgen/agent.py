@@ -12,13 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainers.procgen_envs import ACTIONS, SIDE
+from trainers.loop import Adam
+from trainers.procgen.environments import ACTIONS, SIDE
 
 NETWORKS = ("nature", "impala")
 POLICY_GAIN = 0.01
 """The first policy is nearly uniform."""
 VALUE_GAIN = 1.0
 """Usual for the value. Behind small hidden units the first values are still nearly 0."""
+BETAS, EPSILON = (0.9, 0.999), 1e-5
+"""Of Adam, as usual for PPO."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,8 +80,8 @@ class Agent:
         self.device, self.shapes = torch.device(device), network(kind, width)
         self.body = self._nature if kind == "nature" else self._impala
         self.weights = torch.from_numpy(_initial_weights(self.shapes, seed)).to(self.device)
-        self.gradient = torch.zeros_like(self.weights)
-        self.first_moment, self.second_moment = torch.zeros_like(self.weights), torch.zeros_like(self.weights)
+        self.optimiser = Adam(self.weights, betas=BETAS, epsilon=EPSILON)
+        self.gradient = self.optimiser.gradient
         self.layers, start = [], 0
         for layer in self.shapes:
             for shape in ((layer.outputs, layer.kernel, layer.kernel, layer.inputs), (layer.outputs,)):
@@ -126,20 +129,14 @@ class Agent:
 
         return bool(torch.isfinite(self.weights).all())
 
-    def descend(self, update: int, *, learning_rate: float, longest: float) -> None:
-        """Update number `update`, from 1 on, by a gradient that is shortened to norm `longest`.
-
-        Adam (Kingma & Ba, arXiv 1412.6980) with betas .9 and .999 and the usual epsilon of PPO, 1e-5.
-        """
+    def update(self, updates: int, *, learning_rate: float, max_norm: float) -> None:
+        """One step of Adam after `updates` others, by a gradient that is shortened to norm `max_norm`."""
         import torch
 
         with torch.no_grad():
             norm = self.gradient.norm()
-            self.gradient.mul_((longest / (norm + 1e-6)).clamp_max(1.0))
-            self.first_moment.lerp_(self.gradient, 0.1)
-            self.second_moment.mul_(0.999).addcmul_(self.gradient, self.gradient, value=0.001)
-            scale = (self.second_moment / (1 - 0.999**update)).sqrt_().add_(1e-5)
-            self.weights.addcdiv_(self.first_moment, scale, value=-learning_rate / (1 - 0.9**update))
+            self.gradient.mul_((max_norm / (norm + 1e-6)).clamp_max(1.0))
+        self.optimiser.update(updates, learning_rate=learning_rate)
 
 
 def _initial_weights(layers: tuple[Layer, ...], seed: int) -> np.ndarray:

@@ -1,8 +1,8 @@
 """modular: small transformers on a table of arithmetic modulo a prime, where training long past memorising generalises.
 
 A question is `a b =` and the answer one number: (a + b) mod p, or another operation. `dataset_size` of the p^2 rows of
-the table are trained on, the test rows are never; what is measured is in trainers/answering.py. With a small part of
-the table the training error falls at once and the test error much later (Power et al., arXiv 2201.02177): how much
+the table are trained on, the test rows are never; what is measured is in answering.py. With a small part of the
+table the training error falls at once and the test error much later (Power et al., arXiv 2201.02177): how much
 later depends on the part, the weight decay, the learning rate and the initial scale.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainers.answering import TEST_SEED, AnsweringConfig, AnsweringTrainer, Format, distinct
 from trainers.contract import check_config
+from trainers.math.answering import TEST_SEED, AnsweringConfig, AnsweringTrainer, Format, distinct
 
 OPERATIONS = {
     "add": lambda a, b: a + b,
@@ -25,7 +25,7 @@ OPERATIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModularConfig(AnsweringConfig):
-    """One transformer on one table; more fields are in `trainers.answering.AnsweringConfig`."""
+    """One transformer on one table; more fields are in `trainers.math.answering.AnsweringConfig`."""
 
     modulus: int = 97
     """Modulus p: the table has p^2 rows."""

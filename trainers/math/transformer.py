@@ -87,7 +87,7 @@ def initial_weights(shape: Shape, *, seed: int, scale: float) -> np.ndarray:
     return np.concatenate(pieces).astype(np.float32)
 
 
-def decayed(shape: Shape) -> np.ndarray:
+def decay_mask(shape: Shape) -> np.ndarray:
     """Which weights of a row decay: all but the norms. float32, shape (weights,)."""
     return np.concatenate(
         [
@@ -107,7 +107,7 @@ def views(shape: Shape, weights) -> dict:
     return named
 
 
-class Past:
+class KeyValueCache:
     """Keys and values of the positions that a stack has seen, for drawing a token at a time."""
 
     def __init__(self):
@@ -130,16 +130,16 @@ class Past:
         }
 
 
-def logits(shape: Shape, named: dict, tokens, *, predicted: int, past: Past | None = None):
+def logits(shape: Shape, named: dict, tokens, *, predicted: int, cache: KeyValueCache | None = None):
     """Logits (models, sequences, predicted, vocabulary) at the last `predicted` positions of tokens (models, sequences,
-    positions). With `past` the tokens go on where it ends, and it grows; then one token a sequence, or the first call.
+    positions). With `cache` the tokens go on where it ends, and it grows; then one token a sequence, or the first call.
     """
     import torch
     from torch.nn.functional import embedding, relu, scaled_dot_product_attention
 
     models, sequences, length = tokens.shape
     rows, width = sequences * length, shape.width
-    first = past.length if past else 0
+    first = cache.length if cache else 0
     offsets = torch.arange(models, device=tokens.device)[:, None] * shape.vocabulary
     stream = embedding(tokens.reshape(models, rows) + offsets, named["tokens"].reshape(-1, width))
     positions = named["positions"][:, None, first : first + length]
@@ -149,16 +149,16 @@ def logits(shape: Shape, named: dict, tokens, *, predicted: int, past: Past | No
         mixed = torch.bmm(inputs, named[f"{block}.query_key_value"])
         mixed = mixed.view(models * sequences, length, 3, shape.heads, width // shape.heads)
         query, key, value = mixed.permute(2, 0, 3, 1, 4)
-        if past:
-            key, value = past.extend(block, key, value)
+        if cache:
+            key, value = cache.extend(block, key, value)
         read = scaled_dot_product_attention(query, key, value, is_causal=length > 1)
         read = read.transpose(1, 2).reshape(models, rows, width)
         stream = torch.baddbmm(stream, read, named[f"{block}.attention_out"])
         inputs = _normalised(stream, named[f"{block}.perceptron_norm"])
         hidden = relu(torch.bmm(inputs, named[f"{block}.up"]), inplace=True).square()
         stream = torch.baddbmm(stream, hidden, named[f"{block}.down"])
-    if past:
-        past.length += length
+    if cache:
+        cache.length += length
     last = stream.view(models, sequences, length, width)[:, :, length - predicted :].reshape(models, -1, width)
     read = torch.bmm(_normalised(last, named["norm"]), named["logits"])
     return read.view(models, sequences, predicted, shape.vocabulary)

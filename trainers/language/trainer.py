@@ -1,6 +1,6 @@
 """language: decoder language models of transformers configurations on packed text.
 
-The architectures, two transformers and a recurrent model, are in trainers/language_models.py. Scale is width and depth
+The architectures, two transformers and a recurrent model, are in architectures.py. Scale is width and depth
 apart, or a target parameter count from which the width follows. Everything is counted in tokens: `dataset_size` unique
 ones, `batch_size` a step and `context_length` a sequence, so that epochs are steps * batch_size / dataset_size and
 overfitting is visible. Measured on text that no run trains on:
@@ -8,7 +8,7 @@ overfitting is visible. Measured on text that no run trains on:
     loss             nats a token
     bits_per_byte    the same a byte of text, comparable between vocabularies
     text_digest      the first 48 bits of the corpus' SHA-256 as a number: equal numbers are equal texts
-    TASK_error       with `downstream`: share of zero-shot questions answered wrongly (trainers/downstream.py)
+    TASK_error       with `downstream`: share of zero-shot questions answered wrongly (downstream.py)
 
 FLOPs are those of matrix products and convolutions, two for a multiply-add, with attention over the full square of
 positions: once forward and twice backward. Kernels that recompute or that skip masked positions do not change the
@@ -26,14 +26,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainers.cohort import train_cohorts
 from trainers.contract import Context, Counts, End, Point, check_config
-from trainers.data.order import EpochOrder
-from trainers.data.text import BYTES, Pack, pack
-from trainers.language_models import ARCHITECTURES, build_model, forward_products, parameters, width_for
-from trainers.one_model import Data, OneModel
-from trainers.optimisation import schedule_rules
-from trainers.schedule import log_spaced_steps
+from trainers.data import EpochOrder
+from trainers.language.architectures import ARCHITECTURES, build_model, forward_products, parameters, width_for
+from trainers.language.downstream import Task, load_task
+from trainers.language.text import BYTES, Pack, pack
+from trainers.loop import DataIdentity, SingleModel, log_spaced_steps, schedule_rules, train_cohorts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +87,7 @@ class LanguageConfig:
     validation_tokens: int = 65_536
     """Held-out tokens that a measurement uses; fewer where the corpus has fewer."""
     downstream: str = ""
-    """Zero-shot tasks, separated by commas: names of `trainers.downstream.TASKS`, or paths to files of questions."""
+    """Zero-shot tasks, separated by commas: names of `trainers.language.TASKS`, or paths to files of questions."""
     downstream_questions: int = 500
     """Most questions of a task that a measurement uses."""
     seed: int = 0
@@ -174,26 +172,28 @@ class Language:
 
     def cohort_key(self, config: LanguageConfig) -> tuple:
         # Cells of a cohort are trained one after another: see the module's docstring.
-        of_shape = (config.architecture, config.width, config.depth, config.head_size, config.state_size)
-        return (*of_shape, config.vocabulary, config.context_length, config.batch_size, config.accumulation)
+        shape = (config.architecture, config.width, config.depth, config.head_size, config.state_size)
+        return (*shape, config.vocabulary, config.context_length, config.batch_size, config.accumulation)
 
     def train(self, configs: Sequence[LanguageConfig], context: Context) -> Iterator[Point | End]:
         return train_cohorts(LanguageModel, self, configs, context, together=False)
 
 
-class LanguageModel(OneModel):
+class LanguageModel(SingleModel):
     """One model and its text on one device."""
 
-    def prepare(self) -> tuple[dict, Data]:
-        self.text = open_text(self.one)
-        self.windows = Windows(self.text, self.one)
-        self.model = build_model(self.one).to(self.device)
+    def prepare(self) -> tuple[dict, DataIdentity]:
+        self.text = open_text(self.config)
+        self.windows = Windows(self.text, self.config)
+        self.model = build_model(self.config).to(self.device)
         self.forward = self.compiled(self.model)
-        self.tasks = _load_tasks(self.one, self.text)
-        return dict(self.model.named_parameters()), Data(kind="text", name=self.one.text, digest=self.text.digest)
+        self.tasks = _load_tasks(self.config, self.text)
+        return dict(self.model.named_parameters()), DataIdentity(
+            kind="text", name=self.config.text, digest=self.text.digest
+        )
 
     def batch(self) -> list[np.ndarray]:
-        return np.array_split(self.windows.batch(self.step), self.one.accumulation)
+        return np.array_split(self.windows.batch(self.step), self.config.accumulation)
 
     def loss(self, part: np.ndarray):
         return self.nats(part).mean()
@@ -215,10 +215,8 @@ class LanguageModel(OneModel):
     def _on_device(self, tokens: np.ndarray):
         import torch
 
-        held = torch.from_numpy(tokens)
-        if self.device.type == "cuda":
-            return held.pin_memory().to(self.device, non_blocking=True)
-        return held
+        on_cpu = torch.from_numpy(tokens)
+        return on_cpu.pin_memory().to(self.device, non_blocking=True) if self.on_gpu else on_cpu
 
     def metrics(self) -> dict[str, float]:
         import torch
@@ -282,11 +280,9 @@ def open_text(config: LanguageConfig) -> Pack:
     return text
 
 
-def _load_tasks(config: LanguageConfig, text: Pack) -> list:
+def _load_tasks(config: LanguageConfig, text: Pack) -> list[Task]:
     if not config.tasks:
         return []
-    from trainers.downstream import load_task
-
     return [
         load_task(task, encode=text.encoder(), context_length=config.context_length, most=config.downstream_questions)
         for task in config.tasks

@@ -2,10 +2,10 @@
 
 Follows Schulman et al. (arXiv 1707.06347) with what OpenAI's baselines add and Cobbe et al. (arXiv 1912.01588) used on
 Procgen: rewards divided by the running deviation of the discounted return, advantages normalised in every minibatch,
-clipped values, gradients shortened to one norm. `config` is a `trainers.procgen.ProcgenConfig` throughout.
+clipped values, gradients shortened to one norm.
 
-`look` is called before every step in the environments and every group of rows: what it raises ends the work, which then
-counts for nothing.
+`check_stop` is called before every step in the environments and every group of rows: what it raises ends the work,
+which then counts for nothing.
 
 A CPU's time goes into convolutions, which run at the rate of a large matrix product or close to it, and nine tenths of
 them into learning: `benchmarks/procgen_speed.py` prints what is left to gain. Measured on one core with AVX-512 and
@@ -27,15 +27,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from trainers.procgen_envs import ACTIONS, SIDE, Games
-
-if TYPE_CHECKING:
-    from trainers.procgen import ProcgenConfig
-    from trainers.procgen_agent import Agent
+from trainers.procgen.agent import Agent
+from trainers.procgen.config import ProcgenConfig
+from trainers.procgen.environments import ACTIONS, SIDE, Games
 
 CPU_ROWS = 64
 """Rows that go forward and back at once on a CPU: their activations stay in its cache, which makes a minibatch of 2,048
@@ -53,7 +51,7 @@ class Experience:
     frames: Any
     """(rows, 64, 64, 3), uint8."""
     actions: Any
-    log_chances: Any
+    log_probabilities: Any
     """Logarithm of the probability with which each action was chosen."""
     values: Any
     advantages: Any
@@ -85,9 +83,14 @@ class RewardScale:
 
 
 def play(
-    agent: Agent, games: Games, scale: RewardScale, config: ProcgenConfig, random, look: Callable[[], None]
+    agent: Agent,
+    games: Games,
+    reward_scale: RewardScale,
+    config: ProcgenConfig,
+    generator,
+    check_stop: Callable[[], None],
 ) -> Experience:
-    """Play `config.batch_size` environment steps with the policy as it is. `random` is a torch generator."""
+    """Play `config.batch_size` environment steps with the policy as it is. `generator` is torch's."""
     import torch
 
     device, shape = agent.device, (config.batch_size // config.environments, config.environments)
@@ -96,28 +99,28 @@ def play(
     actions = torch.empty(shape, dtype=torch.int64, device=device)
     rewards, ended = np.empty(shape), np.empty(shape, bool)
     # The action of the largest of logit plus Gumbel noise is drawn with the policy's probability.
-    noise = torch.rand((*shape, ACTIONS), generator=random).log_().neg_().log_().neg_().to(device)
+    noise = torch.rand((*shape, ACTIONS), generator=generator).log_().neg_().log_().neg_().to(device)
     with torch.no_grad():
         for t in range(shape[0]):
-            look()
+            check_stop()
             frames[t].copy_(torch.from_numpy(games.frames))
             logits[t], values[t] = agent(frames[t])
             actions[t] = (logits[t] + noise[t]).argmax(1)
             raw, ended[t] = games.step(actions[t].cpu().numpy())
-            rewards[t] = scale(raw, ended[t])
+            rewards[t] = reward_scale(raw, ended[t])
         _, last = agent(torch.from_numpy(games.frames).to(device))
-        chances = logits.log_softmax(-1).gather(-1, actions[..., None])[..., 0]
-    known = values.cpu().double().numpy()
-    gained = advantages(
-        rewards, ended, known, last.cpu().double().numpy(), discount=config.discount, decay=config.gae_lambda
+        log_probabilities = logits.log_softmax(-1).gather(-1, actions[..., None])[..., 0]
+    estimated = values.cpu().double().numpy()
+    advantage = advantages(
+        rewards, ended, estimated, last.cpu().double().numpy(), discount=config.discount, decay=config.gae_lambda
     )
     return Experience(
         frames=frames.flatten(0, 1),
         actions=actions.flatten(),
-        log_chances=chances.flatten(),
+        log_probabilities=log_probabilities.flatten(),
         values=values.flatten(),
-        advantages=torch.from_numpy(gained).float().to(device).flatten(),
-        targets=torch.from_numpy(gained + known).float().to(device).flatten(),
+        advantages=torch.from_numpy(advantage).float().to(device).flatten(),
+        targets=torch.from_numpy(advantage + estimated).float().to(device).flatten(),
         episodes=int(ended.sum()),
     )
 
@@ -140,7 +143,13 @@ def advantages(
 
 
 def learn(
-    agent: Agent, seen: Experience, config: ProcgenConfig, random, look: Callable[[], None], *, updates: int
+    agent: Agent,
+    experience: Experience,
+    config: ProcgenConfig,
+    generator,
+    check_stop: Callable[[], None],
+    *,
+    updates: int,
 ) -> None:
     """Several passes over an iteration's data, of an optimiser step a minibatch; `updates` were made before."""
     import torch
@@ -148,33 +157,35 @@ def learn(
     size = config.batch_size // config.minibatches
     rows = CPU_ROWS if agent.device.type == "cpu" else size
     for _ in range(config.epochs):
-        order = torch.randperm(config.batch_size, generator=random).to(agent.device)
+        order = torch.randperm(config.batch_size, generator=generator).to(agent.device)
         for minibatch in order.split(size):
-            chosen = seen.advantages[minibatch]
+            chosen = experience.advantages[minibatch]
             deviation, mean = torch.std_mean(chosen)
             agent.gradient.zero_()
             for part in minibatch.split(rows):
-                look()
-                normal = (seen.advantages[part] - mean) / (deviation + 1e-8)
-                (losses(agent, seen, part, normal, config).sum() / size).backward()
+                check_stop()
+                normalised = (experience.advantages[part] - mean) / (deviation + 1e-8)
+                (losses(agent, experience, part, normalised, config).sum() / size).backward()
+            agent.update(updates, learning_rate=config.learning_rate, max_norm=config.gradient_norm)
             updates += 1
-            agent.descend(updates, learning_rate=config.learning_rate, longest=config.gradient_norm)
 
 
-def losses(agent: Agent, seen: Experience, part, normal, config: ProcgenConfig):
+def losses(agent: Agent, experience: Experience, part, normalised, config: ProcgenConfig):
     """The loss of each row that `part` names, shape (rows,): clipped policy and value losses and the entropy bonus.
 
-    `normal`, shape (rows,), are their advantages, normalised in their minibatch.
+    `normalised`, shape (rows,), are their advantages, normalised in their minibatch.
     """
     import torch
 
     # Gathering whole rows of bytes is six times as fast by `index_select` as by indexing.
-    logits, values = agent(seen.frames.index_select(0, part))
-    log_chances = logits.log_softmax(-1)
-    ratio = (log_chances.gather(1, seen.actions[part, None])[:, 0] - seen.log_chances[part]).exp()
-    policy = torch.maximum(-normal * ratio, -normal * ratio.clamp(1 - config.clip, 1 + config.clip))
-    before, targets = seen.values[part], seen.targets[part]
+    logits, values = agent(experience.frames.index_select(0, part))
+    log_probabilities = logits.log_softmax(-1)
+    ratio = (
+        log_probabilities.gather(1, experience.actions[part, None])[:, 0] - experience.log_probabilities[part]
+    ).exp()
+    policy = torch.maximum(-normalised * ratio, -normalised * ratio.clamp(1 - config.clip, 1 + config.clip))
+    before, targets = experience.values[part], experience.targets[part]
     clipped = before + (values - before).clamp(-config.clip, config.clip)
     value = 0.5 * torch.maximum((values - targets).square(), (clipped - targets).square())
-    entropy = -(log_chances.exp() * log_chances).sum(1)
+    entropy = -(log_probabilities.exp() * log_probabilities).sum(1)
     return policy + config.value_weight * value - config.entropy * entropy

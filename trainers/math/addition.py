@@ -6,7 +6,7 @@ the two digits, the carry that came in and the digit that comes out; then it wri
     173+258=  3801 7513 1214  0431        (places written apart here for the reader, not for the model)
 
 Without one the sum must come out at once, its first digit depending on every carry (scratchpads: Nye et al., arXiv
-2112.00114). What is measured is in trainers/answering.py; drawn answers are judged by the sum alone.
+2112.00114). What is measured is in answering.py; drawn answers are judged by the sum alone.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainers.answering import TEST_SEED, AnsweringConfig, AnsweringTrainer, Format, distinct
 from trainers.contract import check_config
+from trainers.math.answering import TEST_SEED, AnsweringConfig, AnsweringTrainer, Format, distinct
 
 PLUS, EQUALS = 10, 11
 """Tokens after the ten digits."""
@@ -24,7 +24,7 @@ PLUS, EQUALS = 10, 11
 
 @dataclass(frozen=True, kw_only=True)
 class AdditionConfig(AnsweringConfig):
-    """One transformer that learns to add; more fields are in `trainers.answering.AnsweringConfig`."""
+    """One transformer that learns to add; more fields are in `trainers.math.answering.AnsweringConfig`."""
 
     digits: int = 3
     """Digits of either number, with leading zeros."""

@@ -32,7 +32,7 @@ from pathlib import Path
 import numpy as np
 
 from trainers.contract import TrainerError
-from trainers.data.cache import cache_folder, keeping
+from trainers.data import cache_folder, keeping
 
 PACKING = 1
 """Raise it when the same text is packed differently: old packs are then left alone."""

@@ -3,7 +3,7 @@
     gpt2      learned positions, LayerNorm, GELU              llama     rotary positions, RMSNorm, gated SiLU
     mamba2    a recurrent state-space model (Dao & Gu, arXiv 2405.21060) in its chunked form
 
-All have their input and output embeddings tied and no dropout. `config` is a `trainers.language.LanguageConfig`
+All have their input and output embeddings tied and no dropout. `config` is a `LanguageConfig`
 everywhere; nothing but `build_model` imports a framework.
 """
 

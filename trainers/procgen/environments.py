@@ -109,13 +109,13 @@ class Games:
         self.frames[which] = frames
         return rewards, terminated | truncated
 
-    def replay(self, actions: np.ndarray, look: Callable[[], None] = lambda: None) -> None:
+    def replay(self, actions: np.ndarray, check_stop: Callable[[], None] = lambda: None) -> None:
         """Play recorded actions, uint8 of shape (steps, environments), to arrive where they led before.
 
-        `look` is called before each step: what it raises ends the replay.
+        `check_stop` is called before each step: what it raises ends the replay.
         """
         for row in actions:
-            look()
+            check_stop()
             self.step(row)
 
 

@@ -6,7 +6,7 @@ learned, then the loss falls: when depends on width, data, steps and learning ra
 label noise, so the irreducible loss is the noise's entropy and the irreducible error its rate.
 
 Cells of one shape train as one batched program: weights are stacked along a leading axis of models, every product is a
-batched matrix product and Adam runs on one flat tensor, with a learning rate a model.
+batched matrix product and Adam (`trainers.loop`) runs on one flat tensor, with a learning rate a model.
 
 FLOPs are those of the matrix products, two for a multiply-add: 2 for the forward pass, 2 for the gradient of every
 weight and 2 for the gradient of every layer's input but the first's.
@@ -21,10 +21,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from trainers.cohort import Cohort, train_cohorts
 from trainers.contract import Context, Counts, End, Point, check_config
-from trainers.data.order import EpochOrder
-from trainers.schedule import log_spaced_steps
+from trainers.data import EpochOrder
+from trainers.loop import Adam, Cohort, log_spaced_steps, train_cohorts
 
 TEST_SEED = 0x7E57
 """Seed of the test examples, the same for every cell: differences between cells are not differences of test sets."""
@@ -33,6 +32,8 @@ BLOCK = 64
 within a second, rare enough to cost nothing."""
 WIDEST_COHORT = 512
 """Wider models fill a core by themselves: at width 1024 a cohort runs at half the speed of its cells one by one."""
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+"""As Adam was published."""
 TINY_LOSS = 1e-9
 """Losses are kept above this, since a law is fitted to their logarithm."""
 
@@ -118,13 +119,13 @@ class Parity:
         return (*_sizes(config), config.parity_bits, config.steps, config.batch_size, config.test_size)
 
     def train(self, configs: Sequence[ParityConfig], context: Context) -> Iterator[Point | End]:
-        return train_cohorts(Perceptrons, self, configs, context, together=True)
+        return train_cohorts(PerceptronCohort, self, configs, context, together=True)
 
 
-class Perceptrons(Cohort):
+class PerceptronCohort(Cohort):
     """Models of one shape and their examples."""
 
-    block = BLOCK
+    check_interval = BLOCK
 
     def __init__(self, trainer: Parity, configs: Sequence[ParityConfig], cells: Sequence[int], device: str):
         import torch
@@ -132,15 +133,16 @@ class Perceptrons(Cohort):
         super().__init__(trainer, configs, cells, device)
         initial = torch.from_numpy(np.stack([_initial_weights(config) for config in self.configs]))
         self.weights = initial.to(self.device)
-        self.first_moment, self.second_moment = torch.zeros_like(self.weights), torch.zeros_like(self.weights)
         self.layers = self._layers()
+        self.optimiser = Adam(self.weights, betas=BETAS, epsilon=EPSILON)
         self.learning_rate = self._column([config.learning_rate for config in self.configs])
-        self.shrinkage = 1 - self._column([config.learning_rate * config.weight_decay for config in self.configs])
+        decays = [config.learning_rate * config.weight_decay for config in self.configs]
+        self.decay = self._column(decays) if any(decays) else None
         self.noise = self._column([config.label_noise for config in self.configs])[:, 0]
 
-        self.streams = [_Examples(config) for config in self.configs]
-        self.gathered = -1
-        bits, labels = _Examples.test_set(self.one)
+        self.examples = [Examples(config) for config in self.configs]
+        self.gathered_block = -1
+        bits, labels = Examples.test_set(self.config)
         self.test_inputs = self._signs(torch.from_numpy(bits).to(self.device))
         self.test_labels = torch.from_numpy(labels).to(self.device).float()
 
@@ -157,7 +159,7 @@ class Perceptrons(Cohort):
     def _layers(self):
         """Views of the flat weights: a weight and a bias a layer, in turn."""
         layers, start, models = [], 0, len(self.cells)
-        for fan_in, fan_out in pairwise(_sizes(self.one)):
+        for fan_in, fan_out in pairwise(_sizes(self.config)):
             for rows in (fan_in, 1):
                 stop = start + rows * fan_out
                 layers.append(self.weights[:, start:stop].view(models, rows, fan_out).requires_grad_())
@@ -165,7 +167,7 @@ class Perceptrons(Cohort):
         return layers
 
     def state(self, row: int) -> dict:
-        return {name: getattr(self, name)[row] for name in ("weights", "first_moment", "second_moment")}
+        return self.optimiser.state(row)
 
     def forward(self, inputs):
         """Logits of shape (models, examples) for inputs of shape (models, examples, bits)."""
@@ -181,32 +183,24 @@ class Perceptrons(Cohort):
         import torch
 
         block, offset = divmod(self.step, BLOCK)
-        if block != self.gathered:
-            parts = [stream.batches(block * BLOCK, BLOCK) for stream in self.streams]
+        if block != self.gathered_block:
+            parts = [examples.batches(block * BLOCK, BLOCK) for examples in self.examples]
             bits, labels = (
                 torch.from_numpy(np.stack(part, axis=1)).to(self.device) for part in zip(*parts, strict=True)
             )
-            self.gathered, self.block_bits, self.block_labels = block, bits, labels.float()
+            self.gathered_block, self.block_bits, self.block_labels = block, bits, labels.float()
         return self.block_bits[offset], self.block_labels[offset]
 
     def update(self) -> None:
-        """One step of Adam (Kingma & Ba, arXiv 1412.6980, betas .9 and .999) for every model."""
         import torch
         from torch.nn.functional import softplus
 
         bits, labels = self.batch()
-        inputs = self._signs(bits)
         # The sum over models keeps their gradients apart; the mean over examples is each model's own loss.
-        loss = softplus(-labels * self.forward(inputs)).mean(1).sum()
+        loss = softplus(-labels * self.forward(self._signs(bits))).mean(1).sum()
         gradients = torch.autograd.grad(loss, self.layers)
-        with torch.no_grad():
-            count = self.step + 1
-            gradient = torch.cat([piece.flatten(1) for piece in gradients], dim=1)
-            self.first_moment.lerp_(gradient, 0.1)
-            self.second_moment.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-            scale = (self.second_moment / (1 - 0.999**count)).sqrt_().add_(1e-8)
-            update = self.first_moment.div(scale).mul_(self.learning_rate / (1 - 0.9**count))
-            self.weights.mul_(self.shrinkage).sub_(update)
+        torch.cat([gradient.flatten(1) for gradient in gradients], dim=1, out=self.optimiser.gradient)
+        self.optimiser.update(self.step, learning_rate=self.learning_rate, decay=self.decay)
 
     def measure(self) -> dict[int, dict[str, list[float]]]:
         import torch
@@ -219,11 +213,11 @@ class Perceptrons(Cohort):
             missed = (margins <= 0).float().mean(1)
             errors = (1 - self.noise) * missed + self.noise * (1 - missed)
         # A test set of T examples cannot show an error below about 1/(2T).
-        errors = errors.clamp_min(0.5 / self.one.test_size)
+        errors = errors.clamp_min(0.5 / self.config.test_size)
         return {1: {"loss": losses.clamp_min(TINY_LOSS).tolist(), "error": errors.tolist()}}
 
 
-class _Examples:
+class Examples:
     """A set of examples, its bits packed eight a byte. A larger set of the same seed begins with the smaller one."""
 
     def __init__(self, config: ParityConfig):

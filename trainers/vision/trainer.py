@@ -1,16 +1,16 @@
 """vision: networks that learn to classify pictures, and are probed with a few pictures of classes they never saw.
 
-A vision transformer, MLP-Mixer or BiT residual network (trainers/vision_models.py) learns `dataset_size` pictures of
-`classes` classes (trainers/data/pictures.py). By default these are frames of the sixteen Procgen games, and a class is
+A vision transformer, MLP-Mixer or BiT residual network (networks.py) learns `dataset_size` pictures of
+`classes` classes (pictures.py). By default these are frames of the sixteen Procgen games, and a class is
 a game in its easy or its hard mode: games are told apart soon, modes slowly and not always, so that losses keep falling
 over orders of magnitude. Measured at every point:
 
     loss, error                      nats and share of wrong answers on unseen pictures of the same classes
     training_loss, training_error    the same on training pictures: where they part, the model has memorised
     few_shot_error                   share of wrong answers to `few_shot_classes` other classes, of a linear map of the
-                                     frozen features that saw `shots` pictures a class (trainers/few_shot.py)
+                                     frozen features that saw `shots` pictures a class (few_shot.py)
 
-FLOPs are counted as `trainers.vision_models` says; measurements do not count. Weights are in single precision; on a GPU
+FLOPs are counted as networks.py says; measurements do not count. Weights are in single precision; on a GPU
 products run in bfloat16 (autocast).
 
 Cells are trained one after another. Measured on a CPU core, 8 vision transformers under torch.func.vmap with batches of
@@ -27,15 +27,11 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from trainers.cohort import train_cohorts
 from trainers.contract import Context, Counts, End, Point, check_config
-from trainers.data.order import EpochOrder
-from trainers.data.pictures import PictureSet
-from trainers.few_shot import few_shot_error
-from trainers.one_model import Data, OneModel
-from trainers.optimisation import schedule_rules
-from trainers.schedule import log_spaced_steps
-from trainers.vision_models import (
+from trainers.data import EpochOrder
+from trainers.loop import DataIdentity, SingleModel, log_spaced_steps, schedule_rules, train_cohorts
+from trainers.vision.few_shot import few_shot_error
+from trainers.vision.networks import (
     ARCHITECTURES,
     activation_bytes,
     features,
@@ -44,6 +40,7 @@ from trainers.vision_models import (
     parameters,
     training_flops,
 )
+from trainers.vision.pictures import PictureSet
 
 TINY_LOSS = 1e-9
 """Losses are kept above this, since a law is fitted to their logarithm."""
@@ -155,13 +152,13 @@ class Vision:
     units = {"dataset_size": "pictures", "examples": "pictures", "batch_size": "pictures"}
 
     def count(self, config: VisionConfig) -> Counts:
-        every, inner = parameters(config)
+        total, without_embeddings = parameters(config)
         return Counts(
-            parameters=every,
-            parameters_without_embeddings=inner,
+            parameters=total,
+            parameters_without_embeddings=without_embeddings,
             flops_per_step=config.batch_size * training_flops(config),
             steps=config.steps,
-            bytes=16 * every + config.batch_size // config.accumulation * activation_bytes(config),
+            bytes=16 * total + config.batch_size // config.accumulation * activation_bytes(config),
         )
 
     def evaluation_steps(self, config: VisionConfig) -> tuple[int, ...]:
@@ -170,29 +167,31 @@ class Vision:
     def cohort_key(self, config: VisionConfig) -> tuple:
         # Cells of a cohort are trained one after another: see the module's docstring. They need the same pictures, so
         # that none fails for what another asks of the set.
-        own = ("learning_rate", "schedule", "warmup_steps", "decay_share", "weight_decay", "gradient_clip")
-        own += ("init_scale", "shift", "flip", "seed")
-        return tuple(getattr(config, field.name) for field in fields(config) if field.name not in own)
+        may_differ = ("learning_rate", "schedule", "warmup_steps", "decay_share", "weight_decay", "gradient_clip")
+        may_differ += ("init_scale", "shift", "flip", "seed")
+        return tuple(getattr(config, field.name) for field in fields(config) if field.name not in may_differ)
 
     def train(self, configs: Sequence[VisionConfig], context: Context) -> Iterator[Point | End]:
         return train_cohorts(VisionModel, self, configs, context, together=False)
 
 
-class VisionModel(OneModel):
+class VisionModel(SingleModel):
     """One model and its pictures on one device."""
 
-    def prepare(self) -> tuple[dict, Data]:
+    def prepare(self) -> tuple[dict, DataIdentity]:
         import torch
 
-        self.pictures = _OpenSet(self.one, self.device)
+        self.pictures = RunPictures(self.config, self.device)
         self.logits = self.compiled(logits)
-        weights = {name: torch.from_numpy(weight).to(self.device) for name, weight in initial_weights(self.one).items()}
-        data = Data(kind="pictures", name=self.one.pictures, digest=self.pictures.digest)
+        weights = {
+            name: torch.from_numpy(weight).to(self.device) for name, weight in initial_weights(self.config).items()
+        }
+        data = DataIdentity(kind="pictures", name=self.config.pictures, digest=self.pictures.digest)
         return {name: weight.requires_grad_() for name, weight in weights.items()}, data
 
     def batch(self) -> Iterator[tuple]:
         pictures, labels = self.pictures.batch(self.step)
-        part = self.one.batch_size // self.one.accumulation
+        part = self.config.batch_size // self.config.accumulation
         return zip(pictures.split(part), labels.split(part), strict=True)
 
     def loss(self, part: tuple):
@@ -205,14 +204,14 @@ class VisionModel(OneModel):
         """Features or logits of pictures, uint8."""
         signed = pictures.float().mul_(2 / 255).sub_(1)
         with self.low_precision():
-            return function(self.one, self.weights, signed)
+            return function(self.config, self.weights, signed)
 
     def metrics(self) -> dict[str, float]:
         import torch
 
         with torch.no_grad():
             loss, error = self._loss_and_error(self.pictures.test)
-            training_loss, training_error = self._loss_and_error(self.pictures.seen)
+            training_loss, training_error = self._loss_and_error(self.pictures.training_subset)
             metrics = {"loss": loss, "error": error, "training_loss": training_loss, "training_error": training_error}
             if self.pictures.few_shot and all(math.isfinite(value) for value in metrics.values()):
                 metrics["few_shot_error"] = self._few_shot_error()
@@ -234,30 +233,32 @@ class VisionModel(OneModel):
     def _few_shot_error(self) -> float:
         """The mean over several sets of shots; the questions are the same."""
         parts = [self._through(features, pictures).float().cpu().numpy() for pictures, _ in self.pictures.few_shot]
-        found = np.concatenate(parts)
+        extracted = np.concatenate(parts)
         labels = np.concatenate([labels.cpu().numpy() for _, labels in self.pictures.few_shot])
-        if not np.isfinite(found).all():
+        if not np.isfinite(extracted).all():
             return math.nan
-        shots = self.one.few_shot_classes * self.one.shots
+        shots = self.config.few_shot_classes * self.config.shots
         questions = slice(DRAWS * shots, None)
         errors = [
             few_shot_error(
-                shots=found[start : start + shots],
+                shots=extracted[start : start + shots],
                 labels=labels[start : start + shots],
-                questions=found[questions],
+                questions=extracted[questions],
                 answers=labels[questions],
             )
             for start in range(0, DRAWS * shots, shots)
         ]
-        return max(float(np.mean(errors)), 0.5 / len(found[questions]))
+        return max(float(np.mean(errors)), 0.5 / len(extracted[questions]))
 
 
-class _OpenSet:
+class RunPictures:
     """The pictures of one run: its batches by step, and what it is measured on, in parts that fit the device."""
 
-    def __init__(self, config: VisionConfig, device):
-        self._config, self._device = config, device
-        of = PictureSet(
+    def __init__(self, config: VisionConfig, device: str):
+        import torch
+
+        self._config, self._device = config, torch.device(device)
+        source = PictureSet(
             pictures=config.pictures,
             resolution=config.resolution,
             classes=config.classes,
@@ -267,13 +268,13 @@ class _OpenSet:
         )
         # Pictures that the run never reaches are not prepared.
         reached = min(config.dataset_size, config.steps * config.batch_size)
-        self._training, test = of.part("train", reached, device), of.part("test", config.test_size, device)
+        self.training, test = source.part("train", reached, device), source.part("test", config.test_size, device)
         self._order = EpochOrder(seed=config.seed, size=reached)
-        self.test, self.seen = self._measured(test), self._measured(self._training, config.test_size)
-        self.few_shot, parts = [], [self._training, test]
+        self.test, self.training_subset = self._measured(test), self._measured(self.training, config.test_size)
+        self.few_shot, parts = [], [self.training, test]
         if config.few_shot_classes:
             asked = DRAWS * config.few_shot_classes * config.shots + config.few_shot_size
-            parts.append(of.part("few_shot", asked, device))
+            parts.append(source.part("few_shot", asked, device))
             self.few_shot = self._measured(parts[-1])
         self.digest = hashlib.sha256(b"".join(part.digest for part in parts)).hexdigest()
         """Of everything that the run learns from and is measured on."""
@@ -287,7 +288,7 @@ class _OpenSet:
         """Pictures (batch, side, side, 3), uint8, and labels (batch,): a function of the seed and the step."""
         size = self._config.batch_size
         rows, following = (self._order.take((step + ahead) * size, size) for ahead in (0, 1))
-        pictures, labels = self._training.take(rows, following)
+        pictures, labels = self.training.take(rows, following)
         if self._config.shift or self._config.flip:
             pictures = self._varied(pictures, step)
         return pictures, labels
