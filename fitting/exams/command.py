@@ -35,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="print the exams and where their tables are, and stop")
 
 
-def run(options: argparse.Namespace) -> int:
+def run_command(options: argparse.Namespace) -> int:
     """Hold the exams and print them. Returns 0, or 1 if an exam was not held or a known answer missed."""
     if options.list:
         for exam in EXAMS:
