@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.plan import Plan, PlannedCell, State
-from pipeline.store import CellRecord, Event, Failed, Measured, Standing
+from pipeline.store import CellRecord, Event, Measured, Standing
 from pipeline.study import Cell
 
 

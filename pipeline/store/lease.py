@@ -122,7 +122,7 @@ class Lease:
                 mine = Holder.me(1 if last is None else last.epoch + 1)
                 # Found taken, or taken again since: somebody else was faster, and is the one to be waited for.
                 if folder.create(_name(mine.epoch), mine.to_json()) and not folder.exists(_name(mine.epoch + 1)):
-                    folder.remove(*(f"{FOLDER}/{name}" for name in folder.names(FOLDER)[:-KEPT]))
+                    folder.remove(*(f"{FOLDER}/{name}" for name in folder.names(FOLDER, ending=".json")[:-KEPT]))
                     return cls(folder, mine)
 
     def is_lost(self) -> bool:

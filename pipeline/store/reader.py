@@ -147,11 +147,12 @@ class Store:
         return self._safely(lambda: question.read_questions(self.folder))
 
     def ask(self, study: Study) -> bool:
-        """Record what a study asks, unless it was asked before. True if it is news. Raises OSError where one may only
-        read."""
-        records = self.records().values()
-        measured = [record.points for record in records if record.points]
-        return question.record(self.folder, Asked.by(study), cells=len(measured), points=sum(measured))
+        """Record what a study asks, unless it was the last that was asked. True if it is news."""
+        measured = [record.points for record in self.records().values() if record.points]
+        try:
+            return question.record(self.folder, Asked.by(study), cells=len(measured), points=sum(measured))
+        except OSError as error:
+            raise PipelineError(f"the store {self.folder.path()} cannot be written: {error}") from error
 
     def question_changes(self, study: Study) -> list[str]:
         """What of the question was changed after something had been measured, in words."""

@@ -11,7 +11,14 @@ from pipeline.plan import Budget, Plan, PlannedCell, State, make_plan
 from pipeline.store import Writer
 from pipeline.study import show_config
 from pipeline.verbs.output import say
-from pipeline.verbs.verb import Verb, add_study, add_wandb, number_of_at_least, study_and_store, tracking_folder
+from pipeline.verbs.verb import (
+    Verb,
+    add_study,
+    add_wandb,
+    number_of_at_least,
+    study_and_store,
+    tracking_folder,
+)
 
 TRACKING_CLOSE_SECONDS = 60.0
 """How long a finished run waits for W&B. What is not sent by then is sent by `unsl sync`."""
@@ -38,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
     with Writer.open(store) as writer:
         made = make_plan(study, store)
         _refuse_changes(made, accepted=options.accept_changes)
+        store.ask(study)
+        say(*store.question_changes(study))
         planned = made.to_run(retry_failed=options.retry == "failed")
         if planned:
             return _run(options, made, planned, writer, budget)
@@ -100,11 +109,11 @@ def _run(
 
 
 def _refuse_changes(made: Plan, *, accepted: bool) -> None:
-    changed = [one for one in made.cells if one.state is State.CHANGED]
-    if changed and not accepted:
+    if made.takes_anothers_place and not accepted:
+        changed = [one for one in made.cells if one.state is State.CHANGED]
         raise PipelineError(
             f"{len(changed)} cells of '{made.study.name}' changed since they were run, the first because "
-            f"{changed[0].reason}. Undo the change, or run them as new with "
+            f"{changed[0].reason}, and none is left as it was. Undo the change, or run them as new with "
             "--accept-changes (what was measured before stays in the store)"
         )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipeline.errors import PipelineError
 from pipeline.store import Store
 from pipeline.study import Study, load_study
 
@@ -59,6 +61,14 @@ def study_and_store(options: argparse.Namespace) -> tuple[Study, Store]:
     study = load_study(options.study, options.tier)
     study.check()
     return study, Store(options.store, study.name)
+
+
+def question_changes(study: Study, store: Store) -> list[str]:
+    """Record what a study asks, where its store may be written; what was changed of it too late, in words."""
+    with contextlib.suppress(PipelineError):  # A store that one may only read is no reason not to fit.
+        if store.records():
+            store.ask(study)
+    return store.question_changes(study)
 
 
 def local_folder(store: Store) -> str:
