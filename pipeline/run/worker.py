@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pipeline.run.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.run.job import Job
 from pipeline.store import Ended, Event, Failed, Failure, Folder, Measured, Used
-from trainers import Checkpoint, End, Ending, Point, TrainerError, load_trainer
+from trainers import Checkpoint, End, Ending, Point, TrainerError, load_trainer, run_trainer
 
 
 def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
@@ -24,10 +24,10 @@ def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
     ended: set[str] = set()
     measured = not job.device.startswith("cuda")
     try:
-        trainer = load_trainer(job.trainer)
+        trainer = load_trainer(job.trainer, base=job.base or None)
         configs = [trainer.Config(**config) for config in job.configs]
         yield from context.repeat()
-        for event in trainer.train(configs, context):
+        for event in run_trainer(trainer, configs, context):
             cell = job.cells[event.cell]
             if isinstance(event, Point):
                 context.points[event.cell].append(event)

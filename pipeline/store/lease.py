@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 
-from pipeline.errors import PipelineError
+from pipeline.errors import OutsideError
 from pipeline.store.files import Folder
 
 NAME = "driver.json"
@@ -22,7 +22,7 @@ SETTLE_SECONDS = 0.2
 
 
 class Lease:
-    """Held from `acquire` to `release`. Raises PipelineError where another driver holds it."""
+    """Held from `acquire` to `release`. Raises OutsideError where another driver holds it."""
 
     def __init__(self, folder: Folder):
         self._folder = folder
@@ -43,7 +43,7 @@ class Lease:
         if not folder.create(NAME, lease._content()):
             holder = read_holder(folder)
             if holder is not None and is_alive(holder):
-                raise PipelineError(
+                raise OutsideError(
                     f"another driver is running this study: process {holder['process']} on {holder['host']}, "
                     f"last seen {time.time() - holder['renewed']:.0f} s ago. Wait for it or stop it; "
                     "`unsl status` reads along meanwhile"
@@ -53,7 +53,7 @@ class Lease:
             # Two drivers may take a dead one's lease in one moment: the later lease stays, its driver goes on.
             time.sleep(SETTLE_SECONDS)
             if not lease._is_ours():
-                raise PipelineError("another driver took this study over in this moment; `unsl status` shows it")
+                raise OutsideError("another driver took this study over in this moment; `unsl status` shows it")
         lease._thread.start()
         return lease
 

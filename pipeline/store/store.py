@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from pipeline.errors import PipelineError
+from pipeline.errors import OutsideError, PipelineError
 from pipeline.store.events import Ended, Event, Failed, Measured, Used, from_json, to_json
 from pipeline.store.files import Folder
 from pipeline.store.lease import Lease, is_alive, read_holder
@@ -190,7 +190,7 @@ class Writer:
     def open(cls, store: Store) -> Iterator[Writer]:
         """Hold the lease, finish what a dead driver left half done, and commit in the end.
 
-        Raises PipelineError where another driver is at work, or where the store cannot be written.
+        Raises OutsideError where another driver is at work, or where the store cannot be written.
         """
         lease = Lease.acquire(store.folder)
         try:
@@ -235,7 +235,7 @@ class Writer:
         lines = self._begun + [{"at": at, **to_json(event)} for event in new]
         if lines:
             if self._lease.lost:
-                raise PipelineError(
+                raise OutsideError(
                     "another driver has taken this study over: this one was silent for too long and stops"
                 )
             name = f"{self._take_number():08d}.jsonl"
@@ -281,7 +281,7 @@ class Writer:
         try:
             self.store.folder.write(name, data)
         except OSError as error:
-            raise PipelineError(
+            raise OutsideError(
                 f"the store {self.store.folder.path()} cannot be written: {error}. What it holds is safe: "
                 "mend the cause and run the study again"
             ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trainers import Counts, Trainer, TrainerError, inference_budgets
+from trainers import Counts, Trainer, TrainerError, field_types, inference_budgets
 
 Literal = str | int | float | bool
 
@@ -35,10 +34,9 @@ class Cell:
     @classmethod
     def build(cls, trainer: Trainer, settings: Mapping[str, Literal]) -> Cell:
         """The cell of a trainer with the given fields, the others at their defaults. Raises TrainerError."""
-        fields = {f.name: f for f in dataclasses.fields(trainer.Config)}
-        typed = {name: _as_type(fields[name], value) for name, value in settings.items()}
-        made = trainer.Config(**typed)
-        config = {name: getattr(made, name) for name in fields}
+        kinds = field_types(trainer.Config)
+        made = trainer.Config(**{name: _as_type(name, kinds[name], value) for name, value in settings.items()})
+        config = {name: getattr(made, name) for name in kinds}
         return cls(
             id=identity(trainer.name, trainer.version, config),
             trainer=trainer.name,
@@ -89,17 +87,14 @@ def show_config(config: Mapping[str, Literal]) -> str:
     )
 
 
-def _as_type(of: dataclasses.Field, value: Literal) -> Literal:
+def _as_type(name: str, kind: type, value: Literal) -> Literal:
     """The literal as its field's type, so that 1 and 1.0 name the same cell."""
-    kind = {"int": int, "float": float, "str": str, "bool": bool}.get(str(of.type))
-    if kind is None:
-        raise TrainerError(f"field {of.name} of the configuration must be an int, a float, a str or a bool")
     if isinstance(value, np.generic):
         value = value.item()
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     exact = kind is float and numeric or kind is int and numeric and math.isfinite(value) and value == int(value)
     if not exact and type(value) is not kind:
-        raise TrainerError(f"{of.name} = {value!r} must be {kind.__name__}")
+        raise TrainerError(f"{name} = {value!r} must be {kind.__name__}")
     if kind is float and not math.isfinite(value):
-        raise TrainerError(f"{of.name} = {value!r} must be finite")
+        raise TrainerError(f"{name} = {value!r} must be finite")
     return kind(value)

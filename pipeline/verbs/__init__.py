@@ -1,5 +1,6 @@
 """The verbs of the command line, one file each: options in, values shown, exit code out."""
 
+from pipeline.verbs.ending import end
 from pipeline.verbs.exam import EXAM
 from pipeline.verbs.fit import FIT
 from pipeline.verbs.plan import PLAN
@@ -9,6 +10,6 @@ from pipeline.verbs.status import STATUS
 from pipeline.verbs.sync import SYNC
 from pipeline.verbs.verb import Verb
 
-__all__ = ["VERBS", "Verb"]
+__all__ = ["VERBS", "Verb", "end"]
 
 VERBS = (PLAN, RUN, STATUS, FIT, REPORT, EXAM, SYNC)
