@@ -42,14 +42,14 @@ def analyse(
 ) -> Analysis:
     """Fit every law of the study (or of `laws`) to its points, a DataFrame from `Store.table`."""
     divided = divide(study, points)
-    comparisons = divided.compare(tuple(laws) or tuple(study.laws), seed=seed, loss=loss, plain=plain)
+    comparisons = divided.compare(tuple(laws) or study.law_addresses, seed=seed, loss=loss, plain=plain)
     return Analysis(study=study, divided=divided, comparisons=comparisons, question_changes=question_changes)
 
 
 def divide(study: Study, points: Any) -> Divided:
     """Apply a study's data rules and its split. Raises PipelineError where too little is left to fit."""
     if points.empty:
-        raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.name}` makes them")
+        raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.address}` makes them")
     grid = {cell.id for cell in study.cells}
     return Question.of_study(study).divide(points.assign(in_grid=points["cell"].isin(grid).astype(int)))
 

@@ -67,10 +67,10 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some cells failed, 130 stopped on request or at the budget with cells left."""
-        if self.failed:
-            return 1
-        return 130 if self.interrupted and self.left else 0
+        """0 all done, 1 some cells failed or are left at the budget, 130 stopped on request with cells left."""
+        if self.interrupted and self.left and not self.over_budget:
+            return 130
+        return 1 if self.failed or self.left else 0
 
 
 @dataclass(kw_only=True)
@@ -140,6 +140,7 @@ class Driver:
         return Job(
             number=next(self._numbers),
             trainer=self.study.trainer,
+            base=self.study.folder,
             cells=tuple(cell.id for cell in cells),
             configs=tuple(cell.config for cell in cells),
             device=self.executor.device,

@@ -14,6 +14,9 @@ class Job:
     number: int
     """Tells the jobs of one run apart: a second try is another job."""
     trainer: str
+    """As `trainers.load_trainer` takes it."""
+    base: str = ""
+    """The folder where a path in `trainer` begins; empty is the current folder."""
     cells: tuple[str, ...]
     configs: tuple[Mapping[str, Any], ...]
     device: str

@@ -12,7 +12,7 @@ from pipeline.run.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.run.job import Job
 from pipeline.store import Ended, Event, Failed, Failure, Folder, Measured, Used
 from pipeline.study import check_metrics
-from trainers import Checkpoint, End, Ending, Point, TrainerError, load_trainer
+from trainers import Checkpoint, End, Ending, Point, TrainerError, load_trainer, run_trainer
 
 
 def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
@@ -26,10 +26,10 @@ def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
     measured = not job.device.startswith("cuda")
     try:
         context = _Context(job, should_stop)
-        trainer = load_trainer(job.trainer)
+        trainer = load_trainer(job.trainer, base=job.base or None)
         configs = [trainer.Config(**config) for config in job.configs]
         yield from context.repeat()
-        for event in trainer.train(configs, context):
+        for event in run_trainer(trainer, configs, context):
             cell = job.cells[event.cell]
             if isinstance(event, Point):
                 if not checked:

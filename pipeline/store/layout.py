@@ -20,7 +20,7 @@ import os
 import socket
 import time
 
-from pipeline.errors import PipelineError
+from pipeline.errors import OutsideError, PipelineError
 from pipeline.store.files import Folder
 
 FORMAT = 2
@@ -49,7 +49,7 @@ def read_format(folder: Folder) -> int | None:
 def bring_up_to_date(folder: Folder) -> None:
     """For the one driver: mark a store as of today's format. Files of earlier ones are rewritten as they are merged.
 
-    Raises PipelineError where a driver of an earlier version is at work, which knows nothing of today's lease.
+    Raises OutsideError where a driver of an earlier version is at work, which knows nothing of today's lease.
     """
     if read_format(folder) == FORMAT:
         return
@@ -58,7 +58,7 @@ def bring_up_to_date(folder: Folder) -> None:
     except (FileNotFoundError, ValueError):
         holder = None
     if holder and _old_is_alive(holder):
-        raise PipelineError(
+        raise OutsideError(
             f"a driver of an earlier version of unsl is running this study: process {holder['process']} on "
             f"{holder['host']}. Stop it first"
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-from pipeline.errors import PipelineError
+from pipeline.errors import OutsideError
 from pipeline.store import journal, points, question
 from pipeline.store.columns import fitted, grown, measured_in, rows
 from pipeline.store.events import Ended
@@ -152,7 +152,7 @@ class Store:
         try:
             return question.record(self.folder, Asked.by(study), cells=len(measured), points=sum(measured))
         except OSError as error:
-            raise PipelineError(f"the store {self.folder.path()} cannot be written: {error}") from error
+            raise OutsideError(f"the store {self.folder.path()} cannot be written: {error}") from error
 
     def question_changes(self, study: Study) -> list[str]:
         """What of the question was changed after something had been measured, in words."""
@@ -170,7 +170,7 @@ class Store:
         try:
             return reader()
         except OSError as error:
-            raise PipelineError(f"the store {self.folder.path()} cannot be read: {error}") from error
+            raise OutsideError(f"the store {self.folder.path()} cannot be read: {error}") from error
 
     def _look(self) -> View:
         if not self._known_format:
@@ -225,7 +225,7 @@ class Store:
                 break
             time.sleep(LOOK_SECONDS * (number > 0))
         else:
-            raise PipelineError(f"{self.folder.path(points.FOLDER)} lists files that are not there: try again later")
+            raise OutsideError(f"{self.folder.path(points.FOLDER)} lists files that are not there: try again later")
         if histories:
             table = rows(list(histories.values()), [history.record() for history in histories.values()])
             tables.append(table if columns is None else table.select([n for n in columns if n in table.schema.names]))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline.errors import PipelineError
+from pipeline.errors import OutsideError
 from pipeline.store import journal, points
 from pipeline.store.columns import grown
 from pipeline.store.events import Ended, Event, Measured, Used
@@ -59,7 +59,7 @@ class Writer:
     ) -> Iterator[Writer]:
         """Hold the lease, finish what a dead driver left half done, and commit in the end.
 
-        A living driver is waited for, so long at most, and `on_wait` is told. Raises PipelineError where another driver
+        A living driver is waited for, so long at most, and `on_wait` is told. Raises OutsideError where another driver
         is at work, or where the store cannot be written.
         """
         try:
@@ -250,7 +250,7 @@ class Writer:
         with _one_error(self.store):
             lost = self._lease.is_lost()
         if lost:
-            raise PipelineError("another driver has taken this study over: this one was silent for too long and stops")
+            raise OutsideError("another driver has taken this study over: this one was silent for too long and stops")
 
 
 def _cells_in(lines: Iterable[dict[str, Any]]) -> set[str]:
@@ -279,8 +279,8 @@ def _one_error(store: Store) -> Iterator[None]:
         raise _cannot_write(store, error) from error
 
 
-def _cannot_write(store: Store, error: OSError) -> PipelineError:
-    return PipelineError(
+def _cannot_write(store: Store, error: OSError) -> OutsideError:
+    return OutsideError(
         f"the store {store.folder.path()} cannot be written: {error}. What it holds is safe: "
         "mend the cause and run the study again"
     )

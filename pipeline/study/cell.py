@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trainers import Counts, Trainer, TrainerError, inference_budgets
+from trainers import Counts, Trainer, TrainerError, field_types, inference_budgets
 
 Literal = str | int | float | bool
 COUNTED = ("parameters", "parameters_without_embeddings")
@@ -41,11 +41,10 @@ class Cell:
     @classmethod
     def build(cls, trainer: Trainer, settings: Mapping[str, Literal]) -> Cell:
         """The cell of a trainer with the given fields, the others at their defaults. Raises TrainerError."""
-        fields = {f.name: f for f in dataclasses.fields(trainer.Config)}
-        _check_names("configuration has a field", fields, RESERVED | {"loss"})
-        typed = {name: _as_type(fields[name], value) for name, value in settings.items()}
-        made = trainer.Config(**typed)
-        config = {name: getattr(made, name) for name in fields}
+        kinds = field_types(trainer.Config)
+        _check_names("configuration has a field", kinds, RESERVED | {"loss"})
+        made = trainer.Config(**{name: _as_type(name, kinds[name], value) for name, value in settings.items()})
+        config = {name: getattr(made, name) for name in kinds}
         counts = trainer.count(made)
         for name in COUNTED:
             if config.get(name, getattr(counts, name)) != getattr(counts, name):
@@ -54,7 +53,7 @@ class Cell:
                     "them: both would be one column. Call the field otherwise"
                 )
         return cls(
-            id=identity(trainer.name, trainer.version, _identifying(fields, config)),
+            id=identity(trainer.name, trainer.version, _identifying(trainer.Config, config)),
             trainer=trainer.name,
             version=trainer.version,
             config=config,
@@ -104,7 +103,7 @@ def _check_names(who: str, names: Iterable[str], taken: Iterable[str]) -> None:
             )
 
 
-def _identifying(fields: Mapping[str, dataclasses.Field], config: Mapping[str, Literal]) -> dict[str, Literal]:
+def _identifying(kind: type, config: Mapping[str, Literal]) -> dict[str, Literal]:
     """The part of a configuration that makes a cell another cell.
 
     A trainer marks fields with `dataclasses.field(default=..., metadata={...})`:
@@ -114,6 +113,7 @@ def _identifying(fields: Mapping[str, dataclasses.Field], config: Mapping[str, L
         {"added": True}        came after the trainer's first runs, which had its default without knowing: at the
                                default, the cell is the one that it was before
     """
+    fields = {field.name: field for field in dataclasses.fields(kind)}
     kept: dict[str, Literal] = {}
     for name, value in config.items():
         marks, default = fields[name].metadata, fields[name].default
@@ -137,17 +137,14 @@ def show_config(config: Mapping[str, Literal]) -> str:
     )
 
 
-def _as_type(of: dataclasses.Field, value: Literal) -> Literal:
+def _as_type(name: str, kind: type, value: Literal) -> Literal:
     """The literal as its field's type, so that 1 and 1.0 name the same cell."""
-    kind = {"int": int, "float": float, "str": str, "bool": bool}.get(str(of.type))
-    if kind is None:
-        raise TrainerError(f"field {of.name} of the configuration must be an int, a float, a str or a bool")
     if isinstance(value, np.generic):
         value = value.item()
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     exact = kind is float and numeric or kind is int and numeric and math.isfinite(value) and value == int(value)
     if not exact and type(value) is not kind:
-        raise TrainerError(f"{of.name} = {value!r} must be {kind.__name__}")
+        raise TrainerError(f"{name} = {value!r} must be {kind.__name__}")
     if kind is float and not math.isfinite(value):
-        raise TrainerError(f"{of.name} = {value!r} must be finite")
+        raise TrainerError(f"{name} = {value!r} must be finite")
     return kind(value)

@@ -183,9 +183,8 @@ class Tracker:
         if missed or self._lost:
             what = " and ".join(missed) or "what earlier runs left"
             why = f" ({len(failures)} errors, the first: {failures[0][:MOST_MESSAGE]})" if failures else " in time"
-            message = (
-                f"W&B did not get {what}{why}. Nothing is lost, the store has it: `unsl sync {self._runs.study.name}`"
-            )
+            remedy = f"`unsl sync {self._runs.study.address}`"
+            message = f"W&B did not get {what}{why}. Nothing is lost, the store has it: {remedy}"
         return TrackingOutcome(
             runs=len(mirrors.complete - left),
             points=mirrors.points,

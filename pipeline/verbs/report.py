@@ -21,6 +21,7 @@ from pipeline.verbs.verb import (
     add_wandb,
     local_folder,
     names,
+    new_file,
     question_changes,
     study_and_store,
     tracking_folder,
@@ -31,7 +32,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_study(parser)
     add_json(parser)
     add_laws(parser)
-    parser.add_argument("--out", metavar="FILE", help="the HTML file (default: report.html in the study's store)")
+    parser.add_argument(
+        "--out", type=new_file, metavar="FILE", help="the HTML file (default: report.html in the study's store)"
+    )
     add_wandb(parser)
 
 

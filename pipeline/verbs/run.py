@@ -11,14 +11,7 @@ from pipeline.plan import Budget, Plan, PlannedCell, State, make_plan
 from pipeline.store import Writer
 from pipeline.study import show_config
 from pipeline.verbs.output import say
-from pipeline.verbs.verb import (
-    Verb,
-    add_study,
-    add_wandb,
-    number_of_at_least,
-    study_and_store,
-    tracking_folder,
-)
+from pipeline.verbs.verb import Verb, add_study, add_wandb, positive, study_and_store, tracking_folder, whole_number
 
 TRACKING_CLOSE_SECONDS = 60.0
 """How long a finished run waits for W&B. What is not sent by then is sent by `unsl sync`."""
@@ -28,21 +21,33 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_study(parser)
     add = parser.add_argument
     add("--executor", choices=("ray", "inline"), default="ray", help="a Ray cluster, or this process")
-    workers = number_of_at_least(1)
-    add("--workers", type=workers, metavar="N", help="tasks at once (default: every core or GPU)")
-    add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    add("--workers", type=whole_number(1), metavar="N", help="tasks of Ray's at once (default: every core or GPU)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what to train on (default: auto)")
     add("--retry", choices=("failed",), help="run cells again that failed")
     add("--accept-changes", action="store_true", help="run changed cells as new ones")
     add("--budget", metavar="HOURS", help="what the study may cost in all, such as 40gpu-hours")
     add("--trim", action="store_true", help="hold back the cells that the budget does not cover")
-    add("--hang-minutes", type=float, default=30.0, help="end a job that is silent this long (default: 30)")
+    add("--hang-minutes", type=positive, default=30.0, help="end a job that is silent this long (default: 30)")
+    add(
+        "--wait",
+        type=positive,
+        nargs="?",
+        const=math.inf,
+        default=0.0,
+        metavar="MINUTES",
+        help="wait for another driver of this study to end (default: for ever)",
+    )
     add_wandb(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    study, store = study_and_store(options)
     budget = Budget.parse(options.budget) if options.budget else None
-    with Writer.open(store) as writer:
+    if options.trim and not budget:
+        raise PipelineError("--trim holds back what a budget does not cover: give --budget too, such as 40gpu-hours")
+    if options.workers and options.executor == "inline":
+        raise PipelineError("--workers is for Ray: --executor inline trains in this process alone")
+    study, store = study_and_store(options)
+    with Writer.open(store, wait_seconds=60 * options.wait, on_wait=say) as writer:
         made = make_plan(study, store)
         _refuse_changes(made, accepted=options.accept_changes)
         store.ask(study)
@@ -50,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         planned = made.to_run(retry_failed=options.retry == "failed")
         if planned:
             return _run(options, made, planned, writer, budget)
-    print(f"nothing to run: {made.states()}. Next: unsl report {study.name}")
+    print(f"nothing to run: {made.states()}. Next: unsl report {study.address}")
     return 1 if "failed" in made.counts() else 0
 
 
@@ -96,7 +101,7 @@ def _run(
             budget_seconds=3600 * (budget.hours - spent_hours) if budget else math.inf,
         ).run(planned, made.throughput)
     predicted = sum(one.predicted_seconds for one in planned)
-    left = f", {outcome.left} left to run: unsl run {study.name} goes on" if outcome.left else ""
+    left = f", {outcome.left} left to run: unsl run {study.address} goes on" if outcome.left else ""
     print(
         f"{study.name}: {outcome.done} done, {outcome.diverged} diverged, {outcome.failed} failed "
         f"in {clock(outcome.seconds)}{left}\n"
@@ -104,8 +109,8 @@ def _run(
         + (" (stopped at the budget)" if outcome.over_budget else "")
     )
     if outcome.failed:
-        print(f"unsl status {study.name} --failed shows why; unsl run {study.name} --retry failed tries again")
-    return outcome.exit_code
+        print(f"unsl status {study.address} --failed shows why; unsl run {study.address} --retry failed tries again")
+    return outcome.exit_code or (1 if held else 0)
 
 
 def _refuse_changes(made: Plan, *, accepted: bool) -> None:

@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     records = store.records()
     if not records:
         raise PipelineError(
-            f"study '{study.name}' has no runs in {store.folder.path()}: `unsl run {study.name}` starts it"
+            f"study '{study.name}' has no runs in {store.folder.path()}: `unsl run {study.address}` starts it"
         )
     made = make_plan(study, store)
     failed = [record for record in records.values() if record.status == "failed"]

@@ -8,11 +8,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from recording import Recorder, run
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import Ending, TrainerError
+from trainers.battery import Recorder
+from trainers.battery import run_in_memory as run
 from trainers.math.addition import ADDITION, AdditionConfig, write_sums
 from trainers.math.answering import TransformerCohort, distinct
 from trainers.math.modular import MODULAR, ModularConfig

@@ -6,9 +6,10 @@ import dataclasses
 
 import pytest
 import torch
-from recording import Recorder, run
 
 from trainers import Checkpoint, Counts, End, Ending, Trainer, TrainerError
+from trainers.battery import Recorder
+from trainers.battery import run_in_memory as run
 from trainers.loop import Cohort, train_cohorts
 
 

@@ -8,11 +8,12 @@ import json
 import numpy as np
 import pytest
 from corpus import CORPUS, write_corpus
-from recording import Recorder, run
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import End, TrainerError
+from trainers.battery import Recorder
+from trainers.battery import run_in_memory as run
 from trainers.language import ARCHITECTURES, LANGUAGE, LanguageConfig, LanguageModel, Windows, build_model, open_text
 from trainers.loop import learning_rate_factor
 

@@ -10,12 +10,13 @@ import sys
 import numpy as np
 import pytest
 import torch
-from recording import Recorder, run
 from small_procgen import SMALL
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.hilton import intrinsic_performance
 from trainers import Ending
+from trainers.battery import Recorder
+from trainers.battery import run_in_memory as run
 from trainers.procgen import PROCGEN, ProcgenConfig, ProcgenRun, acting_flops, learning_flops, random_returns
 from trainers.procgen import test_games as open_test_games
 from trainers.procgen import trainer as procgen

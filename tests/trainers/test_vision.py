@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from recording import Recorder, run
 from small_vision import config
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import Checkpoint, TrainerError
+from trainers.battery import Recorder
+from trainers.battery import run_in_memory as run
 from trainers.vision import VISION, VisionConfig, VisionModel, few_shot_error, initial_weights, layout, logits, pictures
 
 NETWORKS = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pipeline.errors import PipelineError
 from pipeline.run.executors import Line, Report, read_lines, run_jobs
 from pipeline.run.job import Job
 from pipeline.run.worker import gpu_types
@@ -15,7 +16,7 @@ class InlineExecutor:
     workers = 1
 
     def __init__(self, *, device: str):
-        self.device = _pick_device() if device == "auto" else device
+        self.device = _pick_device(device)
         self.gpus = gpu_types(self.device)
         self._jobs: Sequence[Job] = ()
         self._batches: Iterator[list[Line]] = iter(())
@@ -42,7 +43,13 @@ class InlineExecutor:
         self._batches = iter(())
 
 
-def _pick_device() -> str:
+def _pick_device(asked: str) -> str:
+    if asked == "cpu":
+        return asked
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "cuda" if asked == "auto" else asked
+    if asked != "auto":
+        raise PipelineError(f"--device {asked}: this machine has no GPU that torch can see; use --device cpu")
+    return "cpu"

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import pickle
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -20,7 +21,9 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.errors import PipelineError
+from pipeline.run.code import Code
 from pipeline.run.executors import Line, Report, read_lines, run_jobs
+from pipeline.run.executors.by_name import stream_by_name
 from pipeline.run.executors.gpu_types import GpuTypes
 from pipeline.run.job import Job
 from pipeline.run.worker import use_one_thread
@@ -55,7 +58,8 @@ class RayExecutor:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         # A board that dies is made anew, and the questions to it are asked again.
         self._board = _Board.options(scheduling_strategy=here, max_restarts=-1, max_task_retries=-1).remote()
-        self._run = ray.remote(max_retries=0, num_returns="streaming")(_run)
+        self._run = ray.remote(max_retries=0, num_returns="streaming")(stream_by_name(__name__, "run"))
+        self._code: dict[tuple[str, str], Any] = {}
         self._gpu_types = GpuTypes()
         self._count_workers()
         if self.device != "cpu":
@@ -72,7 +76,8 @@ class RayExecutor:
     def submit(self, jobs: Sequence[Job]) -> None:
         token = uuid.uuid4().hex
         options = {"num_gpus": max(job.gpu_share for job in jobs), "name": "unsl"}
-        stream = self._run.options(**options).remote(tuple(jobs), self._board, token)
+        code = self._code_of(jobs[0])
+        stream = self._run.options(**options).remote(pickle.dumps(tuple(jobs)), code, self._board, token)
         self._tasks[stream] = _Task(jobs={job.number: job for job in jobs}, token=token)
 
     def poll(self, timeout: float) -> list[Report]:
@@ -97,6 +102,13 @@ class RayExecutor:
         self._tasks = {}
         if self._own:
             ray.shutdown()
+
+    def _code_of(self, job: Job) -> Any:
+        """Where Ray holds the code of the person's that a job needs, put there once a study."""
+        key = job.trainer, job.base
+        if key not in self._code:
+            self._code[key] = ray.put(pickle.dumps(Code.of_trainer(*key)))
+        return self._code[key]
 
     def _count_workers(self) -> None:
         """A cluster grows and shrinks."""
@@ -167,8 +179,12 @@ class _Board:
         return [token for token, last in self._beats.items() if now - last > seconds]
 
 
-def _run(jobs: Sequence[Job], board: Any, token: str) -> Iterator[list[Line]]:
+def run(pickled_jobs: bytes, pickled_code: bytes, board: Any, token: str) -> Iterator[list[Line]]:
+    """A task: its jobs in turn."""
     use_one_thread()
+    jobs, code = pickle.loads(pickled_jobs), pickle.loads(pickled_code)
+    if code is not None:
+        jobs = [replace(job, trainer=code.trainer, base=code.here()) for job in jobs]
     # Not asked with `ray.get`: Ray takes a task that calls it for one that waits, and starts another on its core.
     word = board.wait.remote().future()
     last_beat = -math.inf

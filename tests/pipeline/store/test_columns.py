@@ -134,7 +134,7 @@ def test_a_field_that_would_hide_a_column_is_refused_in_words(name):
 
 
 def test_the_plan_refuses_it_too(monkeypatch):
-    monkeypatch.setattr("pipeline.study.study.load_trainer", lambda name: trainer_with({"cell": 1}))
+    monkeypatch.setattr("pipeline.study.study.load_trainer", lambda name, base: trainer_with({"cell": 1}))
     with pytest.raises(PipelineError, match="study 'rehearsal': the configuration has a field 'cell'.*otherwise"):
         make_study().check()
 
@@ -157,7 +157,7 @@ def test_a_metric_that_would_hide_a_column_is_a_bad_config(monkeypatch, tmp_path
             yield Point(cell=0, step=1, metrics={"loss": 1.0, name: 2.0}, examples=1, flops=1.0, seconds=1.0)
 
     Measuring.Config = Config
-    monkeypatch.setattr("pipeline.run.worker.load_trainer", lambda name: Measuring())
+    monkeypatch.setattr("pipeline.run.worker.load_trainer", lambda name, base: Measuring())
     job = Job(
         number=1,
         trainer="measuring",

@@ -8,14 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from rehearsal import make_study, run_study
+from rehearsal import make_study, run_study, write_study
 from tracked import LONG, STUDY
 from wandb_stub import WandbStub
 
 from pipeline import cli
 from pipeline.store import SavedFit
 from pipeline.tracking import make_tracker, sync
-from pipeline.verbs import verb
 
 FIT = f"{STUDY.name}-fit"
 LAWS = [
@@ -122,12 +121,12 @@ def test_a_fit_that_was_missed_is_sent_by_sync(server, store, page, folder):
     assert table_of(server) == LAWS[:1]
 
 
-def test_unsl_sync_sends_what_was_fitted_without_a_server(server, store, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(verb, "load_study", lambda name, tier: STUDY)
+def test_unsl_sync_sends_what_was_fitted_without_a_server(server, store, tmp_path, capsys):
+    path = str(write_study(tmp_path, STUDY))
     run_study(STUDY, store)
 
     def unsl(verb: str, mode: str) -> str:
-        assert cli.main([verb, STUDY.name, "--store", str(tmp_path / "runs"), "--wandb", mode]) == 0
+        assert cli.main([verb, path, "--store", str(tmp_path / "runs"), "--wandb", mode]) == 0
         return capsys.readouterr().out
 
     unsl("report", "off")
@@ -150,22 +149,13 @@ def test_a_report_that_is_gone_does_not_hold_the_table_back(server, store, page,
     assert table_of(server) == LAWS
 
 
-REPORT = """
-import sys
-from rehearsal import make_study
-from pipeline import cli
-from pipeline.verbs import verb
-verb.load_study = lambda name, tier: make_study()
-sys.exit(cli.main(["report", "rehearsal", "--store", sys.argv[1], "--wandb", "online"]))
-"""
-
-
 def report_online(store: Path) -> subprocess.CompletedProcess:
     """`unsl report` in a process of its own: it must end by itself."""
-    path = os.pathsep.join(str(Path(__file__).parents[number] / part) for number, part in ((2, "support"), (3, "")))
+    path = write_study(store.parent, make_study())
     return subprocess.run(
-        [sys.executable, "-c", REPORT, str(store)],
-        env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"} | {"PYTHONPATH": path},
+        [sys.executable, "-m", "unsl", "report", str(path), "--store", str(store), "--wandb", "online"],
+        env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"},
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         timeout=150,
