@@ -22,6 +22,7 @@ from trainers.contract import (
     Point,
     Trainer,
     TrainerError,
+    evaluation_fingerprint,
     inference_budgets,
     units,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Point",
     "Trainer",
     "TrainerError",
+    "evaluation_fingerprint",
     "inference_budgets",
     "load_trainer",
     "units",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Callable
@@ -70,28 +71,21 @@ class Folder:
             # Object stores show an object only once its upload is complete.
             filesystem.pipe_file(path, data)
             return
-        folder = os.path.dirname(path)
-        os.makedirs(folder, exist_ok=True)
-        partial = f"{path}.{uuid.uuid4().hex[:8]}{PARTIAL}"
+        partial = _write_partial(path, data)
         try:
-            with open(partial, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
             os.replace(partial, path)
         except OSError:
-            if os.path.exists(partial):
-                os.unlink(partial)
+            _unlink(partial)
             raise
-        _sync_folder(folder)
+        _sync_folder(os.path.dirname(path))
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file only if it does not exist yet; False if it does. At most one of several writers gets True."""
-        filesystem, path = self._located[0], self.path(name)
+        """Write a whole file only if it does not exist yet; False if it does. One of several writers gets True."""
+        path = self.path(name)
         if self.is_local:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            return _create_here(path, data)
         try:
-            with filesystem.open(path, "xb") as file:
+            with self._located[0].open(path, "xb") as file:
                 file.write(data)
         except FileExistsError:
             return False
@@ -110,6 +104,41 @@ class Folder:
         """Remove what killed writers left half written. For the one who is now the only writer of these subfolders."""
         for folder in under:
             self.remove(*(f"{folder}/{name}".lstrip("/") for name in self.names(folder, ending=PARTIAL)))
+
+
+def _write_partial(path: str, data: bytes) -> str:
+    """The data in a file beside its later name, and on the disk."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    partial = f"{path}.{uuid.uuid4().hex[:8]}{PARTIAL}"
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        _unlink(partial)
+        raise
+    return partial
+
+
+def _create_here(path: str, data: bytes) -> bool:
+    """A link to a complete file appears at once or not at all, and never in place of another."""
+    if os.path.exists(path):
+        return False
+    partial = _write_partial(path, data)
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        return False
+    finally:
+        _unlink(partial)
+    _sync_folder(os.path.dirname(path))
+    return True
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _sync_folder(folder: str) -> None:

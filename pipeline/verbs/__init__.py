@@ -1,7 +1,10 @@
 """The verbs of the command line, one file each: options in, values shown, exit code out."""
 
+from pipeline.verbs.check import CHECK
 from pipeline.verbs.exam import EXAM
 from pipeline.verbs.fit import FIT
+from pipeline.verbs.forecast import FORECAST
+from pipeline.verbs.ledger import LEDGER
 from pipeline.verbs.plan import PLAN
 from pipeline.verbs.report import REPORT
 from pipeline.verbs.run import RUN
@@ -11,4 +14,4 @@ from pipeline.verbs.verb import Verb
 
 __all__ = ["VERBS", "Verb"]
 
-VERBS = (PLAN, RUN, STATUS, FIT, REPORT, EXAM, SYNC)
+VERBS = (PLAN, RUN, STATUS, FIT, FORECAST, LEDGER, CHECK, REPORT, EXAM, SYNC)
