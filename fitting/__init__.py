@@ -11,8 +11,8 @@ Needs NumPy and, for intervals, SciPy. To add a law, see `law`; for what the uni
 
 Where to look: `table` and `metric` hold data, `priors` and `tape` are what laws are written with, `laws` holds one file
 a law, `solver` fits one form from many starts, `candidates` walks the path of ridges, `selection` decides what
-predicts, `forecast` says how far it may be off, `fits` ties them together. `exams` is a room apart that the library
-knows nothing of: it scores every law on public tables.
+predicts, `forecast` says how far it may be off and `uncertainty` why, `fits` ties them together. `exams` is a room
+apart that the library knows nothing of: it scores every law on public tables.
 
 What was tried, and what it gave
 --------------------------------
@@ -72,6 +72,7 @@ from .metric import Metric
 from .rmsle import Rmsle, rmsle
 from .solver import HUBER_WIDTH, Loss
 from .table import Table
+from .uncertainty import Uncertainty
 
 __all__ = [
     "HUBER_WIDTH",
@@ -92,6 +93,7 @@ __all__ = [
     "Recipe",
     "Rmsle",
     "Table",
+    "Uncertainty",
     "compare",
     "find_law",
     "fit",

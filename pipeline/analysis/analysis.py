@@ -46,12 +46,15 @@ def analyse(
     return Analysis(study=study, divided=divided, comparisons=comparisons, question_changes=question_changes)
 
 
-def divide(study: Study, points: Any) -> Divided:
-    """Apply a study's data rules and its split. Raises PipelineError where too little is left to fit."""
+def divide(study: Study, points: Any, question: Question | None = None) -> Divided:
+    """Apply a study's data rules and its split, or those of another question that is put to its points.
+
+    Raises PipelineError where too little is left to fit.
+    """
     if points.empty:
         raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.address}` makes them")
     grid = {cell.id for cell in study.cells}
-    return Question.of_study(study).divide(points.assign(in_grid=points["cell"].isin(grid).astype(int)))
+    return (question or Question.of_study(study)).divide(points.assign(in_grid=points["cell"].isin(grid).astype(int)))
 
 
 def fingerprint(study: Study, points: Any, *, laws: Sequence[str], seed: int) -> str:

@@ -111,6 +111,12 @@ class Study:
 
     def planned_points(self, cell: Cell) -> PlannedPoints:
         """What the split makes of a cell's points if it runs to its end. Rules of `judged_later` exclude none here."""
+        held_out, excluded = self.planned_split(cell)
+        counts = (~held_out & ~excluded).sum(), (held_out & ~excluded).sum(), excluded.sum()
+        return PlannedPoints(fitted=int(counts[0]), held_out=int(counts[1]), excluded=int(counts[2]))
+
+    def planned_split(self, cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+        """Which of a cell's points, in the order of `point_columns`, are held out and which excluded: masks."""
         columns = {**cell.columns, **point_columns(cell)}
 
         def ask(name: str, expression: Expression) -> np.ndarray:
@@ -120,8 +126,7 @@ class Study:
         for rule, expression in self._excluded.items():
             if rule not in self.judged_later:
                 excluded = excluded | ask(f"excluded '{rule}'", expression)
-        counts = (~held_out & ~excluded).sum(), (held_out & ~excluded).sum(), excluded.sum()
-        return PlannedPoints(fitted=int(counts[0]), held_out=int(counts[1]), excluded=int(counts[2]))
+        return held_out, excluded
 
     def held_out_share(self, cell: Cell) -> float:
         """The share of a cell's points that take part which the split holds out: 0 all fitted, 1 all held out."""

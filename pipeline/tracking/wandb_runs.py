@@ -271,17 +271,7 @@ class WandbRuns:
             import wandb
 
             os.makedirs(self.folder, exist_ok=True)
-            # Nothing about the machine, its user, the command line or the code is sent: only what a run is given here.
-            wish = {
-                **{"silent": True, "console": "off", "symlink": False, "use_dot_wandb": False},
-                **{"save_code": False, "disable_code": True, "disable_git": True, "label_disable": True},
-                **{"disable_job_creation": True, "x_save_requirements": False, "host": ""},
-                # Else the path of the file that Python was started with.
-                **{"program": "unsl", "x_disable_stats": True, "x_disable_meta": True, "x_disable_machine_info": True},
-                **{"init_timeout": INIT_SECONDS, "login_timeout": INIT_SECONDS},
-            }
-            known = wandb.Settings.model_fields  # Settings come and go with wandb's versions.
-            self._settings = wandb.Settings(**{name: value for name, value in wish.items() if name in known})
+            self._settings = quiet_settings(wandb)
             self._earlier = _offline_folders(self.folder)
             self._wandb = wandb
         if not self._quiet:
@@ -302,6 +292,20 @@ class WandbRuns:
                 self.sent.withdraw(id, os.path.basename(path))
                 shutil.rmtree(path)
         self._earlier[id] = kept
+
+
+def quiet_settings(wandb: Any) -> Any:
+    """Nothing about the machine, its user, the command line or the code is sent: only what a run is given."""
+    wish = {
+        **{"silent": True, "console": "off", "symlink": False, "use_dot_wandb": False},
+        **{"save_code": False, "disable_code": True, "disable_git": True, "label_disable": True},
+        **{"disable_job_creation": True, "x_save_requirements": False, "host": ""},
+        # Else the path of the file that Python was started with.
+        **{"program": "unsl", "x_disable_stats": True, "x_disable_meta": True, "x_disable_machine_info": True},
+        **{"init_timeout": INIT_SECONDS, "login_timeout": INIT_SECONDS},
+    }
+    known = wandb.Settings.model_fields  # Settings come and go with wandb's versions.
+    return wandb.Settings(**{name: value for name, value in wish.items() if name in known})
 
 
 def _wait_for_table(table: Any) -> None:
