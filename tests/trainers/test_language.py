@@ -127,6 +127,40 @@ def test_unique_and_processed_tokens_vary_apart():
     assert (larger.validation == windows.validation).all()
 
 
+def test_validation_text_is_never_trained_on(tmp_path):
+    """Read off the windows themselves, on documents of which no two share a word."""
+    random = np.random.default_rng(0)
+    path = tmp_path / "documents.jsonl"
+    documents = ["".join(chr(97 + letter) for letter in random.integers(0, 26, 100)) for _ in range(400)]
+    path.write_text("\n".join(json.dumps({"text": document}) for document in documents))
+    config = dataclasses.replace(SMALL, text=str(path), context_length=20, batch_size=400, dataset_size=30_000)
+    windows = make_run(config).windows
+    steps = config.dataset_size // config.batch_size
+    trained = np.concatenate([windows.batch(step) for step in range(steps)])
+
+    def sources(part) -> set[int]:
+        """Ten letters in a row say of which document a window is: chance gives two documents none in common."""
+        pieces = {bytes(row[start : start + 10].astype(np.uint8)) for row in part for start in range(11)}
+        return {n for n, text in enumerate(documents) if any(text[i : i + 10].encode() in pieces for i in range(91))}
+
+    of_training, of_validation = sources(trained), sources(windows.validation)
+    assert len(of_training) > 250 and len(of_validation) >= 4 and not of_training & of_validation
+
+
+@pytest.mark.parametrize("accumulation", [2, 4])
+def test_gradients_of_parts_are_those_of_the_whole_batch(accumulation):
+    """Seen before the optimiser, which hides a factor: Adam's steps have the same size for gradients of any size."""
+    gradients = {}
+    for parts in (1, accumulation):
+        model = make_run(dataclasses.replace(SMALL, accumulation=parts, gradient_clip=0.0))
+        model.optimiser.step = lambda model=model, parts=parts: gradients.update(
+            {parts: {name: weight.grad.clone() for name, weight in model.weights.items()}}
+        )
+        model.update()
+    for name, whole in gradients[1].items():
+        np.testing.assert_allclose(gradients[accumulation][name], whole, rtol=1e-3, atol=1e-6, err_msg=name)
+
+
 def test_accumulation_changes_only_memory():
     whole, _ = run(LANGUAGE, [SMALL])
     parts, _ = run(LANGUAGE, [dataclasses.replace(SMALL, accumulation=4)])

@@ -52,7 +52,10 @@ def test_counts_agree_with_what_runs(kind, width):
 
 
 class LoadGames:
-    """A game that shows what to do: a frame's brightness names the action that is rewarded. Episodes take 16 steps."""
+    """A game that shows what to do: a frame is dark or bright, and that says which of two actions is rewarded.
+
+    Episodes take 16 steps. Drawing one of 15 actions is rewarded about once in an episode.
+    """
 
     def __init__(self, *, seeds, **_):
         self.random = np.random.default_rng(seeds)
@@ -70,9 +73,9 @@ class LoadGames:
         pass
 
     def _show(self):
-        self.wanted = self.random.integers(0, 4, len(self.wanted))
+        self.wanted = self.random.integers(0, 2, len(self.wanted))
         self.frames = np.zeros((len(self.wanted), 64, 64, 3), np.uint8)
-        self.frames[:] = 60 * self.wanted[:, None, None, None]
+        self.frames[:] = 200 * self.wanted[:, None, None, None]
 
     def step(self, actions):
         self.actions.append(actions)
@@ -85,9 +88,9 @@ class LoadGames:
         return rewards, np.full(len(which), self.clock % 16 == 0)
 
 
-@pytest.mark.parametrize("kind, width, steps, goal", [("nature", 0.25, 32, 9.0), ("impala", 0.05, 12, 2.5)])
-def test_an_agent_learns_a_game_that_shows_what_to_do(monkeypatch, kind, width, steps, goal):
-    """Drawing one of 15 actions is rewarded about once in an episode, always acting well 16 times."""
+@pytest.mark.parametrize("kind, width, steps", [("nature", 0.25, 16), ("impala", 0.05, 12)])
+def test_an_agent_learns_a_game_that_shows_what_to_do(monkeypatch, kind, width, steps):
+    """Far from the return of an agent that learns nothing, 1.1, and far from those of 12 seeds: 7.5 to 16."""
     monkeypatch.setattr(procgen, "Games", LoadGames)
     monkeypatch.setattr(procgen, "test_games", LoadGames)
     config = ProcgenConfig(
@@ -98,11 +101,11 @@ def test_an_agent_learns_a_game_that_shows_what_to_do(monkeypatch, kind, width, 
         environments=16,
         minibatches=4,
         learning_rate=3e-3,
-        discount=0.5,
+        discount=0.0,
         test_episodes=16,
     )
     points, _ = run(PROCGEN, [config])
-    assert points[0, steps, 1].metrics["test_return"] > goal
+    assert points[0, steps, 1].metrics["test_return"] > 4
 
 
 def test_resumption_is_exact_where_environments_are_opened_anew(monkeypatch):
