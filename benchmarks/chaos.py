@@ -38,10 +38,11 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 
+from pipeline.store.store import METADATA
+
 from pipeline import Axis, Metric, Split, Study
 from pipeline.plan import make_plan
 from pipeline.store import Store
-from pipeline.store.store import METADATA
 
 NAME = "chaos"
 STEPS = 256

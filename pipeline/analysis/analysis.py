@@ -22,18 +22,28 @@ class Analysis:
     study: Study
     divided: Divided
     comparisons: Sequence[Comparison]
+    question_changes: Sequence[str] = ()
+    """What of the question was changed after something had been measured, in words."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"study": self.study.name, **self.divided.to_json(self.comparisons)}
+        changes = {"question_changes": list(self.question_changes)}
+        return {"study": self.study.name, **changes, **self.divided.to_json(self.comparisons)}
 
 
 def analyse(
-    study: Study, points: Any, *, laws: Sequence[str] = (), seed: int = 0, loss: str = "msle", plain: bool = False
+    study: Study,
+    points: Any,
+    *,
+    laws: Sequence[str] = (),
+    seed: int = 0,
+    loss: str = "msle",
+    plain: bool = False,
+    question_changes: Sequence[str] = (),
 ) -> Analysis:
     """Fit every law of the study (or of `laws`) to its points, a DataFrame from `Store.table`."""
     divided = divide(study, points)
     comparisons = divided.compare(tuple(laws) or study.law_addresses, seed=seed, loss=loss, plain=plain)
-    return Analysis(study=study, divided=divided, comparisons=comparisons)
+    return Analysis(study=study, divided=divided, comparisons=comparisons, question_changes=question_changes)
 
 
 def divide(study: Study, points: Any) -> Divided:

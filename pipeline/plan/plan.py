@@ -77,6 +77,17 @@ class Plan:
     throughput: Throughput
     left_behind: Sequence[CellRecord]
     """Cells of the store that the grid no longer has. They stay there and take no part in fits."""
+    question_changes: Sequence[str] = ()
+    """What of the question was changed after something had been measured, in words."""
+
+    @property
+    def takes_anothers_place(self) -> bool:
+        """Whether cells changed and not one of the grid was ever run: all that was measured would be left behind.
+
+        Once some of it was run, what was measured before is history, and the grid may grow.
+        """
+        states = {one.state for one in self.cells}
+        return State.CHANGED in states and states <= {State.CHANGED, State.NEW}
 
     def counts(self) -> dict[str, int]:
         """How many cells are in each state; states without cells are left out."""
@@ -103,6 +114,7 @@ class Plan:
             "throughput": "measured" if self.throughput.cells else "assumed",
             "states": self.counts(),
             "left_behind": len(self.left_behind),
+            "question_changes": list(self.question_changes),
             "points": dataclasses.asdict(self.points) | {"judged_later": list(self.study.judged_later)},
             "inference_budgets": sorted({budget for one in self.cells for budget in one.cell.inference_budgets}),
             "total_flops": sum(one.cell.counts.flops for one in self.cells),
@@ -131,7 +143,13 @@ def make_plan(study: Study, store: Store) -> Plan:
                 points=study.planned_points(cell),
             )
         )
-    return Plan(study=study, cells=planned, throughput=throughput, left_behind=left_behind)
+    return Plan(
+        study=study,
+        cells=planned,
+        throughput=throughput,
+        left_behind=left_behind,
+        question_changes=store.question_changes(study),
+    )
 
 
 def _timings(records) -> list[Timing]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pipeline.run.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.run.job import Job
 from pipeline.store import Ended, Event, Failed, Failure, Folder, Measured, Used
+from pipeline.study import check_metrics
 from trainers import Checkpoint, End, Ending, Point, TrainerError, load_trainer, run_trainer
 
 
@@ -20,16 +21,20 @@ def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
     A cell without an `Ended` or a `Failed` when the iterator is exhausted was stopped and can be resumed.
     """
     use_one_thread()
-    context = _Context(job, should_stop)
     ended: set[str] = set()
+    checked = False
     measured = not job.device.startswith("cuda")
     try:
+        context = _Context(job, should_stop)
         trainer = load_trainer(job.trainer, base=job.base or None)
         configs = [trainer.Config(**config) for config in job.configs]
         yield from context.repeat()
         for event in run_trainer(trainer, configs, context):
             cell = job.cells[event.cell]
             if isinstance(event, Point):
+                if not checked:
+                    check_metrics(event.metrics, job.configs[event.cell])
+                    checked = True
                 context.points[event.cell].append(event)
                 yield Measured(cell=cell, point=event)
                 if not measured:

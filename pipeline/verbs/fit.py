@@ -10,7 +10,17 @@ from fitting import LAWS, Metric
 from pipeline.analysis import Question, analyse, is_table_file, read_table
 from pipeline.errors import PipelineError
 from pipeline.verbs.output import write_json
-from pipeline.verbs.verb import Verb, add_json, add_laws, add_study, names, number, positive, study_and_store
+from pipeline.verbs.verb import (
+    Verb,
+    add_json,
+    add_laws,
+    add_study,
+    names,
+    number,
+    positive,
+    question_changes,
+    study_and_store,
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +55,10 @@ def run(options: argparse.Namespace) -> int:
         print_laws(_fit_table(options), options)
         return 0
     study, store = study_and_store(options)
+    points = store.table()
     how = {"laws": names(options.laws), "seed": options.seed, "loss": options.loss, "plain": options.plain}
-    print_laws(analyse(study, store.table(), **how).to_json(), options)
+    analysis = analyse(study, points, **how, question_changes=question_changes(study, store))
+    print_laws(analysis.to_json(), options)
     return 0
 
 

@@ -22,6 +22,7 @@ from pipeline.verbs.verb import (
     local_folder,
     names,
     new_file,
+    question_changes,
     study_and_store,
     tracking_folder,
 )
@@ -47,9 +48,10 @@ def run(options: argparse.Namespace) -> int:
     beside = os.path.splitext(path)[0] + ".json"
     made_from = fingerprint(study, points, laws=names(options.laws), seed=options.seed)
     facts = read_json(beside) if os.path.exists(path) else {}
-    unchanged = facts.get("made_from") == made_from
+    changes = question_changes(study, store)
+    unchanged = (facts.get("made_from"), facts.get("question_changes")) == (made_from, changes)
     if not unchanged:
-        analysis = analyse(study, points, laws=names(options.laws), seed=options.seed)
+        analysis = analyse(study, points, laws=names(options.laws), seed=options.seed, question_changes=changes)
         records = store.records()
         date = datetime.date.fromtimestamp(max(record.updated for record in records.values()))
         write_report(analysis, path, records=records, date=date)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from contextlib import ExitStack
 
 from pipeline.errors import PipelineError
 from pipeline.plan import Budget, Plan, PlannedCell, State, make_plan
-from pipeline.store import Store, Writer
+from pipeline.store import Writer
 from pipeline.study import show_config
 from pipeline.verbs.output import say
 from pipeline.verbs.verb import Verb, add_study, add_wandb, positive, study_and_store, tracking_folder, whole_number
 
-WAIT_SECONDS = 5.0
-"""Between looks at the lease of another driver."""
 TRACKING_CLOSE_SECONDS = 60.0
 """How long a finished run waits for W&B. What is not sent by then is sent by `unsl sync`."""
 
@@ -50,10 +47,11 @@ def run(options: argparse.Namespace) -> int:
     if options.workers and options.executor == "inline":
         raise PipelineError("--workers is for Ray: --executor inline trains in this process alone")
     study, store = study_and_store(options)
-    _wait_for_other_driver(store, 60 * options.wait)
-    with Writer.open(store) as writer:
+    with Writer.open(store, wait_seconds=60 * options.wait, on_wait=say) as writer:
         made = make_plan(study, store)
         _refuse_changes(made, accepted=options.accept_changes)
+        store.ask(study)
+        say(*store.question_changes(study))
         planned = made.to_run(retry_failed=options.retry == "failed")
         if planned:
             return _run(options, made, planned, writer, budget)
@@ -115,21 +113,12 @@ def _run(
     return outcome.exit_code or (1 if held else 0)
 
 
-def _wait_for_other_driver(store: Store, seconds: float) -> None:
-    """While another driver holds the study, for so long at most."""
-    until = time.monotonic() + seconds
-    if (holder := store.holder()) and seconds:
-        say(f"waiting for the driver at work: process {holder['process']} on {holder['host']}")
-    while store.holder() and time.monotonic() < until:
-        time.sleep(min(WAIT_SECONDS, max(until - time.monotonic(), 0)))
-
-
 def _refuse_changes(made: Plan, *, accepted: bool) -> None:
-    changed = [one for one in made.cells if one.state is State.CHANGED]
-    if changed and not accepted:
+    if made.takes_anothers_place and not accepted:
+        changed = [one for one in made.cells if one.state is State.CHANGED]
         raise PipelineError(
             f"{len(changed)} cells of '{made.study.name}' changed since they were run, the first because "
-            f"{changed[0].reason}. Undo the change, or run them as new with "
+            f"{changed[0].reason}, and none is left as it was. Undo the change, or run them as new with "
             "--accept-changes (what was measured before stays in the store)"
         )
 

@@ -46,6 +46,8 @@ def plan(made: Plan, *, all_cells: bool) -> None:
         + "".join(f"; '{rule}' is judged when they are measured" for rule in points["judged_later"])
         + (f"; each step measured at {budgets} inference steps" if budgets != "1" else "")
     )
+    for change in made.question_changes:
+        print(change)
     print(
         f"to run: {facts['remaining_flops']:.2e} FLOPs, {clock(facts['remaining_seconds'])} on one worker "
         f"({facts['throughput']} throughput, {facts['remaining_seconds'] / 3600:.3g} worker-hours)"
@@ -54,6 +56,8 @@ def plan(made: Plan, *, all_cells: bool) -> None:
 
 def laws(facts: Mapping[str, Any]) -> None:
     """Fitted and held-out error of every law, from `Analysis.to_json`."""
+    for change in facts.get("question_changes", ()):
+        print(change)
     excluded = ", ".join(f"{n} {rule}" for rule, n in facts["excluded"].items()) or "none"
     split = f" ({facts['held_out']})" if facts["held_out"] else ""
     print(f"{facts['rows_fit']} points fitted, {facts['rows_held_out']} held out{split}")

@@ -31,12 +31,12 @@ def run(options: argparse.Namespace) -> int:
     failed = [record for record in records.values() if record.status == "failed"]
     holder = store.holder()
     remaining = [one for one in made.cells if not one.state.finished]
-    progress = Progress.read(made, records, since=holder["started"], now=time.time()) if holder else None
+    progress = Progress.read(made, records, since=holder.started, now=time.time()) if holder else None
     facts = {
         "study": study.name,
         "cells": len(made.cells),
         "states": made.counts(),
-        "driver": holder,
+        "driver": {name: getattr(holder, name) for name in ("process", "host", "started")} if holder else None,
         "progress": progress.to_json() if progress else None,
         "points": sum(record.points for record in records.values()),
         "worker_hours": sum(record.seconds for record in records.values()) / 3600,
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     print(f"{study.name}: {len(made.cells)} cells: {made.states()}; {facts['points']} points")
     print(f"{facts['worker_hours']:.3g} worker-hours spent, {facts['remaining_worker_hours']:.3g} predicted to go")
-    print(f"driver: process {holder['process']} on {holder['host']}" if holder else "driver: none at work")
+    print(f"driver: process {holder.process} on {holder.host}" if holder else "driver: none at work")
     if progress:
         rate = 60 * progress.cells_per_second
         print(f"{len(progress.running)} running, {progress.share:.0%} done, {rate:.3g} cells/min, {progress.eta()}")

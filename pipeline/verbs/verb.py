@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 from collections.abc import Callable
@@ -76,6 +77,14 @@ def _is_below_a_file(store: Store) -> bool:
         return False
     path = Path(store.folder.path())
     return any(folder.exists() and not folder.is_dir() for folder in (path, *path.parents))
+
+
+def question_changes(study: Study, store: Store) -> list[str]:
+    """Record what a study asks, where its store may be written; what was changed of it too late, in words."""
+    with contextlib.suppress(PipelineError):  # A store that one may only read is no reason not to fit.
+        if store.records():
+            store.ask(study)
+    return store.question_changes(study)
 
 
 def local_folder(store: Store) -> str:

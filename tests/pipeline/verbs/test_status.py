@@ -31,7 +31,7 @@ def clock(monkeypatch):
     class Clock:
         now = 1_000.0
 
-    monkeypatch.setattr("pipeline.store.store.time.time", lambda: Clock.now)
+    monkeypatch.setattr("pipeline.store.writer.time.time", lambda: Clock.now)
     return Clock
 
 
@@ -87,7 +87,7 @@ def test_it_agrees_with_what_the_run_itself_shows(store):
     def compare(events):
         if len(own.ended) == 4 and not compared:
             holder = store.holder()
-            theirs = Progress.read(made, store.records(), since=holder["started"], now=time.time())
+            theirs = Progress.read(made, store.records(), since=holder.started, now=time.time())
             theirs.began = own.began
             compared.append(theirs)
             assert theirs.share == pytest.approx(own.share)
