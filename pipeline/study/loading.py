@@ -68,7 +68,7 @@ def _find(where: str) -> Path | None:
             f"there is no study '{where}': no such file, seen from {Path.cwd()}"
             + (f"; did you mean '{near}'?" if near and near.is_file() else "")
         )
-    if "." in where:
+    if "." in where and all(part.isidentifier() for part in where.split(".")):
         below = Path(*where.split("."))
         found = [path for path in (below.with_suffix(".py"), below / "__init__.py") if path.is_file()]
         return found[0].resolve() if found else None

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from typing import TextIO
 
 from fitting import FittingError
 from pipeline.errors import OutsideError, PipelineError
@@ -42,8 +43,8 @@ def end(act: Callable[[], int], options: argparse.Namespace | None = None) -> in
     """What `act` returns, or the exit code of what it raises, which is said in one line."""
     try:
         code = act()
-        for stream in filter(None, (sys.stdout, sys.stderr)):
-            stream.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         return _say("stopped", STOPPED)
@@ -54,15 +55,21 @@ def end(act: Callable[[], int], options: argparse.Namespace | None = None) -> in
     except Exception as error:
         if _nobody_reads():
             # As in `unsl plan STUDY | head`.
-            _silence()
+            _silence(sys.stdout)
             return 0
         return _say(_outside(error, options) or _own_fault(error), OutsideError.exit_code)
 
 
 def _say(message: str, code: int) -> int:
-    one_line = " ".join(message.split())
-    if sys.stderr is not None:
-        print(f"unsl: {one_line}", file=sys.stderr)
+    """Say it in one line, where there is somewhere to say it. Returns the exit code."""
+    one_line = f"unsl: {' '.join(message.split())}\n"
+    for stream, text in ((sys.stdout, ""), (sys.stderr, one_line)):
+        try:
+            if stream is not None:
+                stream.write(text)
+                stream.flush()
+        except OSError:
+            _silence(stream)
     return code
 
 
@@ -76,9 +83,6 @@ def _outside(error: Exception, options: argparse.Namespace | None) -> str:
         return f"the cluster failed ({what}): mend it and run the study again, which goes on where it was"
     if isinstance(error, OSError):
         where = f" at {error.filename}" if error.filename else ""
-        if not error.filename and _cannot_write():
-            _silence()
-            where = " where the output goes"
         return f"the system refuses ({error.strerror or what}){where}: mend that and try again"
     if isinstance(error, MemoryError):
         return "memory is used up: free some, or ask for less"
@@ -112,14 +116,6 @@ def _nobody_reads() -> bool:
         return False
 
 
-def _cannot_write() -> bool:
-    try:
-        sys.stdout.flush()
-    except (AttributeError, OSError, ValueError):
-        return True
-    return False
-
-
-def _silence() -> None:
-    """Let nothing more be written to standard output, which would fail again when the process ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _silence(stream: TextIO) -> None:
+    """Let nothing more be written where it fails, as it would once more when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -193,7 +193,12 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=False)
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            """The reader may go, as in `| head`: that is for the command line to judge, and no failure."""
+            raise
+
+    console = Terminal(highlight=False, soft_wrap=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     table = Table(*header, box=box.SIMPLE_HEAD, pad_edge=False)
