@@ -28,3 +28,9 @@ class Job:
     tries: int = 1
     gpu_share: float = 0.0
     """The part of a GPU that the job asks for; 0 on a CPU."""
+    cpus: int = 1
+    """CPU cores that the job asks for, and the threads that it may run."""
+    memory: int = 0
+    """Main memory that its process takes, in bytes; 0 where nobody has measured its shape yet."""
+    avoid: frozenset[str] = frozenset()
+    """Nodes where it must not run: those where its cells failed, and sick ones."""

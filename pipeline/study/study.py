@@ -66,6 +66,8 @@ class Study:
     """Names in `fitting.LAWS`, or `my_law.py:NAME` beside the study's file."""
     cohort_size: int = 16
     """Cells that train together at most, where their shapes agree."""
+    device: str = "auto"
+    """What the cells need: `cpu`, `gpu`, or `auto` for a GPU where there is one. No part of a cell's identity."""
     address: str = field(default="", repr=False, compare=False)
     """What to write after `unsl VERB` to mean this study, its tier included; its name unless it was loaded."""
     folder: str = field(default="", repr=False, compare=False)
@@ -76,6 +78,8 @@ class Study:
             raise PipelineError(f"study name {self.name!r} must be lower-case letters, digits, - and _")
         if not self.address:
             object.__setattr__(self, "address", self.name)
+        if self.device not in ("auto", "cpu", "gpu"):
+            raise PipelineError(f"study '{self.name}': device {self.device!r} must be auto, cpu or gpu")
 
     @cached_property
     def loaded_trainer(self) -> Trainer:

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +33,10 @@ TABLE_SECONDS = 30.0
 """For W&B to take a table of a few rows: likewise."""
 STOPPED = 255
 """Exit code that W&B shows as a run that was stopped by its user."""
+AXES = ("step", "examples")
+"""What W&B may draw points along: it takes the first unless its user picks the other."""
+POINTS, FIT, COSTS = "points/", "fit/", "costs/"
+"""Names are in sections: W&B shows each as a group of panels of its own."""
 MOST_NAME, MOST_MESSAGE = 120, 1000
 """Characters: W&B refuses names above 128, and nobody reads a summary above a screen."""
 
@@ -105,6 +109,9 @@ class WandbRuns:
                 **cell.columns,
             },
         )
+        for axis in AXES:
+            run.define_metric(axis)
+        run.define_metric(f"{POINTS}*", step_metric=AXES[0])
         if self.online:
             return run, run.starting_step if run.resumed else 0
         # What is on the list and no longer due to be sent was sent by `wandb sync`, which adds rows to those it finds.
@@ -165,19 +172,18 @@ class WandbRuns:
             table = self._wandb.Table(
                 columns=columns, data=[[row.get(name) for name in columns] for row in rows], allow_mixed_types=True
             )
-            media = {"laws": table}
+            media = {f"{FIT}laws": table}
             if fit.report_here is not None:
                 with open(fit.report_here, encoding="utf-8") as file:
                     page = file.read()
                 pages = {"report": page} | {f"figures/{name}": one for name, one in figures_of(page).items()}
                 # As text: what looks like the path of a file, wandb would open.
-                media |= {
-                    name: self._wandb.Html(one, inject=False, data_is_not_path=True) for name, one in pages.items()
-                }
+                for name, one in pages.items():
+                    media[f"{FIT}{name}"] = self._wandb.Html(one, inject=False, data_is_not_path=True)
             run.log(media)
             run.summary.update(
                 {
-                    f"{row.get('law', number)}/{name}": value
+                    f"{FIT}{row.get('law', number)}/{name}": value
                     for number, row in enumerate(rows)
                     for name, value in row.items()
                     if name != "law" and value is not None
@@ -188,6 +194,21 @@ class WandbRuns:
         finally:  # A run left open would be waited for when the process ends.
             run.finish()
         self.sent.add(run.id, points=len(fit.rows), status=fit.digest, row=-1, folder=self._folder_of(run))
+
+    def send_costs(self, costs: Mapping[str, Any]) -> None:
+        """What the study has cost, and what was wrong with its nodes: the summary of one run."""
+        facts = {"study": self.study.name, "trainer": self.study.trainer}
+        run = self._open(
+            id=f"{self.study.name}-costs",
+            name=f"{self.study.name} costs",
+            job_type="costs",
+            tags=[self.study.name, "costs"],
+            config=facts,
+        )
+        try:
+            run.summary.update({f"{COSTS}{name}": value for name, value in costs.items()})
+        finally:
+            run.finish()
 
     def _folder_of(self, run: Any) -> str:
         """Name of the folder with a run's offline files."""
@@ -342,7 +363,7 @@ def _offline_folders(folder: str) -> dict[str, list[str]]:
 def _row(event: Measured) -> dict[str, float]:
     point = event.point
     suffix = "" if point.inference_steps == 1 else f"@k{point.inference_steps}"
-    row = {f"{name}{suffix}": value for name, value in point.metrics.items()}
+    row = {f"{POINTS}{name}{suffix}": value for name, value in point.metrics.items()}
     row |= {"step": point.step, "examples": point.examples, "flops": point.flops, "seconds": point.seconds}
     return {name: value for name, value in row.items() if math.isfinite(value)}
 

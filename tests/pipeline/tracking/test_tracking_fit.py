@@ -50,7 +50,7 @@ def send(laws, page, folder):
 
 def table_of(server: WandbStub) -> list[dict]:
     """The table of laws that W&B's page of the fit shows, as rows."""
-    table = server.artifacts.table(server.runs[FIT].rows()[-1]["laws"])
+    table = server.artifacts.table(server.runs[FIT].rows()[-1]["fit/laws"])
     return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
 
@@ -61,9 +61,9 @@ def test_the_table_the_report_and_the_summary_are_at_the_server(server, page, fo
     (artifact,) = server.artifacts.made
     assert (artifact.kind, artifact.run, artifact.committed) == ("run_table", FIT, True)
     run = server.runs[FIT]
-    assert file_of(server, "report") == PAGE
-    assert {"unsl/rmsle_held_out": 0.25, "cf/rmsle_fit": 0.1}.items() <= run.summary.items()
-    assert "cf/rmsle_held_out" not in run.summary
+    assert file_of(server, "fit/report") == PAGE
+    assert {"fit/unsl/rmsle_held_out": 0.25, "fit/cf/rmsle_fit": 0.1}.items() <= run.summary.items()
+    assert "fit/cf/rmsle_held_out" not in run.summary
     assert (run.exit_code, run.about["jobType"], run.about["groupName"]) == (0, "fit", STUDY.name)
     assert run.about["tags"] == [STUDY.name, "fit"]
     assert run.about["program"] == "unsl", "no path of this machine"
@@ -71,11 +71,11 @@ def test_the_table_the_report_and_the_summary_are_at_the_server(server, page, fo
 
 def test_each_figure_of_the_report_is_a_panel(server, page, folder):
     send(LAWS, page, folder)
-    panels = {name for name in server.runs[FIT].rows()[-1] if name.startswith("figures/")}
+    panels = {name for name in server.runs[FIT].rows()[-1] if name.startswith("fit/figures/")}
     assert panels == {
-        f"figures/{name}" for name in ("held_out_predictions", "loss_along_a_b", "held_out_predictions_3")
+        f"fit/figures/{name}" for name in ("held_out_predictions", "loss_along_a_b", "held_out_predictions_3")
     }
-    shown = file_of(server, "figures/loss_along_a_b")
+    shown = file_of(server, "fit/figures/loss_along_a_b")
     assert FIGURE.format(LABELS[1]) in shown and FIGURE.format(LABELS[0]) not in shown
     assert "color: red" in shown and shown.count("<svg") == 1, "with the report's style, and nothing else of it"
 
@@ -86,7 +86,7 @@ def test_a_later_fit_is_shown_in_the_place_of_the_first(server, page, folder):
     assert send(better, page, folder).message == ""
     assert list(server.runs) == [FIT]
     assert table_of(server) == better
-    assert server.runs[FIT].summary["cf/rmsle_fit"] == 0.05
+    assert server.runs[FIT].summary["fit/cf/rmsle_fit"] == 0.05
 
 
 @pytest.mark.parametrize("operation", ["CreateArtifact", "CommitArtifact"])
@@ -114,7 +114,7 @@ def test_a_fit_that_was_missed_is_sent_by_sync(server, store, page, folder):
     sent = sync_online()
     assert (sent.fits, sent.fits_left, sent.message) == (1, 0, "")
     assert table_of(server) == LAWS
-    assert file_of(server, "report") == PAGE
+    assert file_of(server, "fit/report") == PAGE
     assert sync_online().fits == 0, "it is there"
     SavedFit.from_rows(LAWS[:1], page).save(store.folder)
     assert sync_online().fits == 1, "another fit is not"
@@ -168,12 +168,12 @@ def test_unsl_report_brings_the_fit_to_the_server(server, store, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     (law,) = table_of(server)
     assert law["law"] == "cf" and law["rmsle_held_out"] > 0
-    assert file_of(server, "report") == Path(done.stdout.split("report: ")[1].strip()).read_text()
+    assert file_of(server, "fit/report") == Path(done.stdout.split("report: ")[1].strip()).read_text()
     run = server.runs[FIT]
-    figures = {name: file_of(server, name) for name in run.rows()[-1] if name.startswith("figures/")}
-    assert {"figures/held_out_predictions", "figures/loss_along_parameters"} < figures.keys()
+    figures = {name: file_of(server, name) for name in run.rows()[-1] if name.startswith("fit/figures/")}
+    assert {"fit/figures/held_out_predictions", "fit/figures/loss_along_parameters"} < figures.keys()
     assert all(shown.count("<svg ") == 1 and "--ink:" in shown for shown in figures.values())
-    assert run.summary["cf/rmsle_held_out"] == law["rmsle_held_out"]
+    assert run.summary["fit/cf/rmsle_held_out"] == law["rmsle_held_out"]
 
 
 def test_a_server_that_lacks_tables_costs_no_report_and_no_time(server, store, tmp_path):

@@ -23,7 +23,7 @@ def assert_complete(server: WandbStub, store: Store) -> None:
     for cell, points in expected.sort_values("step").groupby("cell"):
         rows = by_cell[cell].rows()
         assert [row["step"] for row in rows] == points["step"].tolist()
-        assert [row["loss"] for row in rows] == points["loss"].tolist()
+        assert [row["points/loss"] for row in rows] == points["loss"].tolist()
 
 
 def track(study, store, folder, **how):
@@ -64,7 +64,7 @@ def test_a_cell_is_where_a_user_of_w_and_b_looks_for_it(server, store, tmp_path)
     config = {name: one["value"] for name, one in json.loads(run.about["config"]).items() if name != "_wandb"}
     assert config.items() >= {**cell.columns, "study": STUDY.name, "cell": cell.id}.items()
     last = store.table().query("cell == @cell.id").sort_values("step").iloc[-1]
-    assert (run.summary["loss"], run.summary["step"]) == (last["loss"], last["step"])
+    assert (run.summary["points/loss"], run.summary["step"]) == (last["loss"], last["step"])
     assert (run.summary["status"], run.summary["points"]) == ("done", 6)
 
 
