@@ -137,8 +137,10 @@ class Driver:
         self.executor.stop()
 
     def _job(self, cells: Sequence[Cell], *, tries: int = 1) -> Job:
+        number = next(self._numbers)
         return Job(
-            number=next(self._numbers),
+            number=number,
+            series=f"{self.writer.series}-{number:06d}",
             trainer=self.study.trainer,
             cells=tuple(cell.id for cell in cells),
             configs=tuple(cell.config for cell in cells),

@@ -74,7 +74,7 @@ def _run(
             if options.trim:
                 planned, held = budget.trim(planned, spent_hours=spent_hours)
             budget.check_plan(planned, spent_hours=spent_hours)
-        tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store))
+        tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store), store=store)
         stack.callback(lambda: say(tracker.note, tracker.close(TRACKING_CLOSE_SECONDS).message))
         tracker.catch_up(store)
         say(f"{study.name}: {len(planned)} cells to run ({made.states()}), store {store.folder.path()}")
