@@ -178,8 +178,10 @@ class Driver:
         return self.executor.device == "cpu"
 
     def _job(self, cells: Sequence[Cell], *, tries: int = 1) -> Job:
+        number = next(self._numbers)
         return Job(
-            number=next(self._numbers),
+            number=number,
+            series=f"{self.writer.series}-{number:06d}",
             trainer=self.study.trainer,
             base=self.study.folder,
             cells=tuple(cell.id for cell in cells),

@@ -23,6 +23,8 @@ class Job:
     checkpoints: str
     """Folder or URL that holds a folder of checkpoints for each cell."""
     checkpoint_seconds: float
+    series: str = ""
+    """What the names of its checkpoints begin with: later jobs have later ones."""
     begun: frozenset[str] = frozenset()
     """Cells that were run before and may have checkpoints."""
     tries: int = 1

@@ -60,21 +60,21 @@ class NoTracker:
         return TrackingOutcome()
 
 
-def make_tracker(mode: str, *, study: Study, folder: str) -> Tracker | NoTracker:
-    """A tracker that keeps wandb's files in a local folder. Modes: `auto` (online where there is a key, else offline),
-    `online`, `offline` and `off`.
+def make_tracker(mode: str, *, study: Study, folder: str, store: Store | None = None) -> Tracker | NoTracker:
+    """A tracker that keeps wandb's files in a local folder, and in the store what W&B has received. Modes: `auto`
+    (online where there is a key, else offline), `online`, `offline` and `off`.
 
     Raises PipelineError for an unknown mode, and for `online` without a key.
     """
     mode = choose_mode(mode)
-    return NoTracker() if mode == "off" else Tracker(WandbRuns(study, folder, online=mode == "online"))
+    return NoTracker() if mode == "off" else Tracker(WandbRuns(study, folder, online=mode == "online", store=store))
 
 
 def sync(
     mode: str, *, study: Study, store: Store, folder: str, timeout_seconds: float | None = None
 ) -> TrackingOutcome:
     """Send what W&B lacks of a study's store, unfinished cells and the last fit included."""
-    tracker = make_tracker(mode, study=study, folder=folder)
+    tracker = make_tracker(mode, study=study, folder=folder, store=store)
     tracker.catch_up_fit(store)
     tracker.catch_up(store, unfinished=True)
     return tracker.close(timeout_seconds)

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import PipelineError
-from pipeline.store import Measured, SavedFit
+from pipeline.store import Folder, Measured, SavedFit, Store
 from pipeline.study import Cell, Study, show_config
 from pipeline.tracking.pace import CREATIONS_AT_ONCE, CREATIONS_PER_SECOND, TokenBucket
 from pipeline.tracking.panels import figures_of
@@ -60,8 +60,18 @@ def choose_mode(mode: str) -> str:
 class WandbRuns:
     """The runs of one study at W&B: one a cell, and one for its fit."""
 
-    def __init__(self, study: Study, folder: str, *, online: bool, creations: TokenBucket | None = None):
+    def __init__(
+        self,
+        study: Study,
+        folder: str,
+        *,
+        online: bool,
+        store: Store | None = None,
+        creations: TokenBucket | None = None,
+    ):
+        """folder: of this machine, for wandb's files; store: where it is written what a server has received."""
         self.study, self.online = study, online
+        self._store = store
         self._creations = creations or TokenBucket(rate=CREATIONS_PER_SECOND, burst=CREATIONS_AT_ONCE)
         folder = os.path.abspath(folder)
         # wandb puts its files into a folder of this name whatever it is told: do not nest two of them.
@@ -84,7 +94,10 @@ class WandbRuns:
 
     @cached_property
     def sent(self) -> Sent:
-        return Sent(self.folder, self.destination)
+        here = Folder(self.folder)
+        if not self.online or self._store is None:
+            return Sent(here, self.destination)
+        return Sent(self._store.folder.folder("tracking"), self.destination, earlier=here)
 
     def cell_id(self, cell: str) -> str:
         return f"{self.study.name}-{cell}"
@@ -221,6 +234,7 @@ class WandbRuns:
         """
         if self._wandb is None:
             return
+        self.sent.write()
         if failed:
             self.leave()
             self.recover()  # For whoever opens a run in this process later.

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         write_report(analysis, path, records=records, date=date)
         facts = {"made_from": made_from, **analysis.to_json()}
         write_json(beside, facts)
-        tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store))
+        tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store), store=store)
         fit = SavedFit.from_rows([_flat(law) for law in facts["laws"]], path)
         try:
             fit.save(store.folder)

@@ -98,7 +98,7 @@ def _run(
         prices = Prices.parse(options.price)
         costs = Costs.of(store.folder, executor, device=device, budget=budget, prices=prices)
         planned, held = costs.admit(planned, device=device, trim=options.trim)
-        tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store))
+        tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store), store=store)
         seconds = [TRACKING_CLOSE_SECONDS]
         stack.callback(lambda: say(tracker.note, tracker.close(seconds[-1]).message))
         tracker.catch_up(store)
