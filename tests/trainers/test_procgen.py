@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -108,9 +110,16 @@ def test_an_agent_learns_a_game_that_shows_what_to_do(monkeypatch, kind, width, 
     assert points[0, steps, 1].metrics["test_return"] > 4
 
 
+@functools.cache
+def uninterrupted(reopen_after: int) -> dict:
+    """The points of the small run, made once for all tests that interrupt it."""
+    with mock.patch.object(procgen, "REOPEN_AFTER", reopen_after):
+        return run(PROCGEN, [SMALL])[0]
+
+
 def test_resumption_is_exact_where_environments_are_opened_anew(monkeypatch):
     monkeypatch.setattr(procgen, "REOPEN_AFTER", 24)
-    whole, _ = run(PROCGEN, [SMALL])
+    whole = uninterrupted(24)
     for stop_after in (1, 2):
         first = Recorder(stop_after_points=stop_after)
         before, _ = run(PROCGEN, [SMALL], first)
@@ -122,7 +131,7 @@ def test_resumption_is_exact_where_environments_are_opened_anew(monkeypatch):
 def test_an_interruption_right_before_a_new_opening_is_exact_too(monkeypatch):
     # 8 steps an environment and iteration: after iteration 8 the next one opens environments anew.
     monkeypatch.setattr(procgen, "REOPEN_AFTER", 64)
-    whole, _ = run(PROCGEN, [SMALL])
+    whole = uninterrupted(64)
     first = Recorder(stop_after_points=1)
     before, _ = run(PROCGEN, [SMALL], first)
     assert first.saved[0].step == 8
@@ -167,7 +176,7 @@ class Impatient(Recorder):
 )
 def test_a_run_stops_within_an_iteration_and_resumes_exactly(monkeypatch, question, saved):
     monkeypatch.setattr(procgen, "REOPEN_AFTER", 24)
-    whole, _ = run(PROCGEN, [SMALL])
+    whole = uninterrupted(24)
     first = Impatient(question)
     before, ends = run(PROCGEN, [SMALL], first)
     assert first.asked == question and not before and not ends, "it went on after it was told to stop"
@@ -184,8 +193,7 @@ def test_a_resumed_run_stops_while_it_replays(monkeypatch):
     run(PROCGEN, [SMALL], again)
     assert again.asked == 3 and again.saved[0].step == first.saved[0].step
     assert again.saved[0].seconds >= first.saved[0].seconds > 0
-    whole, _ = run(PROCGEN, [SMALL])
-    assert run(PROCGEN, [SMALL], Recorder(saved=again.saved))[0] == whole
+    assert run(PROCGEN, [SMALL], Recorder(saved=again.saved))[0] == uninterrupted(procgen.REOPEN_AFTER)
 
 
 def test_measuring_does_not_touch_training(monkeypatch):
