@@ -23,12 +23,21 @@ import numpy as np
 import torch
 from procgen_speed import UsualAgent, UsualLoop, open_games
 
-from trainers.procgen import TEST_SEED, ProcgenConfig, _Run
-from trainers.procgen_envs import ACTIONS, engine_seeds, play_once, random_returns, test_games
+from trainers.procgen import (
+    ACTIONS,
+    PROCGEN,
+    TEST_SEED,
+    ProcgenConfig,
+    ProcgenRun,
+    engine_seeds,
+    play_once,
+    random_returns,
+    test_games,
+)
 
 
 def flat_weights(agent: UsualAgent) -> torch.Tensor:
-    """A module's weights in the order of `trainers.procgen_agent`: channels last, policy and value as one layer."""
+    """A module's weights in the order of `trainers.procgen`: channels last, policy and value as one layer."""
     pieces, channels = [], 3
     for layer in agent.network.modules():
         if isinstance(layer, torch.nn.Conv2d):
@@ -53,13 +62,13 @@ class _Order:
 def in_step(config: ProcgenConfig, iterations: int) -> None:
     """Let both begin with the usual loop's weights and use the trainer's random numbers; print how far they part."""
     steps, envs = config.batch_size // config.environments, config.environments
-    with _Run(0, config, "cpu") as run, open_games(config, run.threads) as games:
+    with ProcgenRun(PROCGEN, [config], [0], "cpu") as run, open_games(config, run.threads) as games:
         usual = UsualLoop(config, "cpu", games)
         start = flat_weights(usual.agent)
         with torch.no_grad():
             run.agent.weights.copy_(start)
         for iteration in range(1, iterations + 1):
-            random, same = run.random(), run.random()
+            random, same = run.generator(), run.generator()
             noise = iter(-(-torch.rand((steps, envs, ACTIONS), generator=random).log()).log())
 
             def sample(policy, noise=noise):
@@ -70,6 +79,7 @@ def in_step(config: ProcgenConfig, iterations: int) -> None:
                 usual.iterate()
             seen = run.play(same)
             run.learn(seen, same)
+            run.step += 1
             equal = (seen.actions == usual.actions.flatten()).float().mean()
             weights, other = run.agent.weights.detach(), flat_weights(usual.agent)
             print(
@@ -102,9 +112,10 @@ def returns(config: ProcgenConfig, measured: list[int]) -> np.ndarray:
             usual.iterate()
             if step in measured:
                 reached[0].append(test_return(lambda frames: usual.agent(frames)[0].logits, config, step))
-    with _Run(0, config, "cpu") as run:
+    with ProcgenRun(PROCGEN, [config], [0], "cpu") as run:
         for step in range(1, config.steps + 1):
-            run.iterate()
+            run.update()
+            run.step += 1
             if step in measured:
                 reached[1].append(test_return(lambda frames: run.agent(frames)[0], config, step))
     return np.array(reached)

@@ -22,8 +22,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainers.procgen import ProcgenConfig, _Run, acting_flops, learning_flops
-from trainers.procgen_envs import ACTIONS, Games, engine_seeds
+from trainers.procgen import (
+    ACTIONS,
+    PROCGEN,
+    Games,
+    ProcgenConfig,
+    ProcgenRun,
+    acting_flops,
+    engine_seeds,
+    learning_flops,
+)
 
 GOAL = 3.0
 """On a CPU."""
@@ -40,7 +48,7 @@ class Residual(nn.Module):
 
 
 class UsualAgent(nn.Module):
-    """The networks of `trainers.procgen_agent` as modules, initialised by PyTorch's defaults and small logits."""
+    """The networks of `trainers.procgen` as modules, initialised by PyTorch's defaults and small logits."""
 
     def __init__(self, kind: str, width: float):
         super().__init__()
@@ -149,13 +157,14 @@ class UsualLoop:
                 self.optimiser.step()
 
 
-def iterate(run: _Run) -> tuple[float, float]:
+def iterate(run: ProcgenRun) -> tuple[float, float]:
     """One iteration of the trainer; seconds of playing and of learning."""
-    random, device = run.random(), run.agent.device
+    random, device = run.generator(), run.agent.device
     began = now(device)
     seen = run.play(random)
     played = now(device)
     run.learn(seen, random)
+    run.step += 1
     return played - began, now(device) - played
 
 
@@ -167,7 +176,7 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def engine_seconds(config: ProcgenConfig, run: _Run) -> float:
+def engine_seconds(config: ProcgenConfig, run: ProcgenRun) -> float:
     """Seconds that the engine alone takes for an iteration of random play."""
     random = np.random.default_rng(0)
     steps = config.batch_size // config.environments
@@ -211,7 +220,7 @@ def main() -> None:
         batch_size=2048 * chosen.minibatches,
         minibatches=chosen.minibatches,
     )
-    with _Run(0, config, chosen.device) as run, open_games(config, run.threads) as games:
+    with ProcgenRun(PROCGEN, [config], [0], chosen.device) as run, open_games(config, run.threads) as games:
         usual = UsualLoop(config, chosen.device, games)
         seconds = {"usual loop": [], "unsl": []}
         for _ in range(chosen.iterations):

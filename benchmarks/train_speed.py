@@ -28,11 +28,8 @@ import numpy as np
 import torch
 from support.clock import PEAK_FLOPS, REPEATS, WARM_UP, Clock
 
-from trainers.addition import ADDITION, AdditionConfig
-from trainers.answering import Transformers
-from trainers.language import LANGUAGE, LanguageConfig, LanguageModel
-from trainers.language_models import build_model
-from trainers.parity import PARITY, ParityConfig, Perceptrons
+from trainers.language import LANGUAGE, LanguageConfig, LanguageModel, build_model
+from trainers.math import ADDITION, PARITY, AdditionConfig, ParityConfig, PerceptronCohort, TransformerCohort
 
 LANGUAGE_GOAL, MFU_GOAL, COHORT_GOAL = 1.0, 0.4, 5.0
 ROUNDS = 4
@@ -147,13 +144,13 @@ def cohort(device: str, clock: Clock) -> None:
     for width in (16, 64, 256, 1024):
         config = ParityConfig(bits=64, width=width, batch_size=32, dataset_size=4_096, steps=100_000)
         plain = clock.per_call(_plain_perceptron(config, device), 50)
-        alone, *together = _per_model(Perceptrons, PARITY, config, (1, *sizes), device, clock)
+        alone, *together = _per_model(PerceptronCohort, PARITY, config, (1, *sizes), device, clock)
         _print_row(f"perceptron, width {width}", plain, alone, together)
         if width == 64:
             reached = max(alone / each for each in together)
     for width in (16, 64, 256):
         config = AdditionConfig(width=width, heads=4, batch_size=64, dataset_size=4_096, steps=4_096)
-        alone, *together = _per_model(Transformers, ADDITION, config, (1, *sizes), device, clock)
+        alone, *together = _per_model(TransformerCohort, ADDITION, config, (1, *sizes), device, clock)
         _print_row(f"transformer, width {width}", None, alone, together)
     print(f"train_speed: {reached:.1f} (goal {COHORT_GOAL:g}; perceptrons of width 64, batch 32, against one by one)")
 

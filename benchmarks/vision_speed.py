@@ -31,8 +31,7 @@ from PIL import Image
 from support.clock import PEAK_FLOPS, Clock
 from torch.nn.functional import cross_entropy
 
-from trainers.vision import VISION, VisionConfig, VisionModel
-from trainers.vision_models import initial_weights, logits
+from trainers.vision import VISION, VisionConfig, VisionModel, initial_weights, logits
 
 GOAL, MFU_GOAL = 1.0, 0.4
 CALLS = 8
@@ -43,7 +42,7 @@ class StoredPictures(torch.utils.data.Dataset):
     """Pictures as a data set of files holds them, turned into tensors one by one."""
 
     def __init__(self, run: VisionModel, count: int, *, decoded: bool):
-        pictures, labels = run.pictures._training.take(np.arange(count))
+        pictures, labels = run.pictures.training.take(np.arange(count))
         self.labels = labels.cpu()
         self.stored = list(pictures.cpu().numpy()) if decoded else [_png(picture) for picture in pictures.cpu().numpy()]
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from fitting import Table, fit
 from pipeline import Axis, Metric, Split, Study
-from trainers.procgen_envs import FIRST_TEST_LEVEL
+from trainers.procgen import FIRST_TEST_LEVEL
 
 STUDY = Study(
     name="hilton",

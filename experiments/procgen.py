@@ -13,7 +13,7 @@ Run       unsl run procgen && unsl report procgen            (or: unsl run procg
 from dataclasses import replace
 
 from pipeline import Axis, Metric, Split, Study
-from trainers.procgen_envs import SCORES
+from trainers.procgen import SCORES
 
 STUDY = Study(
     name="procgen",

@@ -11,8 +11,8 @@ Needs NumPy and, for intervals, SciPy. To add a law, see `law`; for what the uni
 
 Where to look: `table` and `metric` hold data, `priors` and `tape` are what laws are written with, `laws` holds one file
 a law, `solver` fits one form from many starts, `candidates` walks the path of ridges, `selection` decides what
-predicts, `forecast` says how far it may be off, `fits` ties them together. `exams` is a room apart that the library
-knows nothing of: it scores every law on public tables.
+predicts, `forecast` says how far it may be off and `uncertainty` why, `fits` ties them together. `exams` is a room
+apart that the library knows nothing of: it scores every law on public tables.
 
 What was tried, and what it gave
 --------------------------------
@@ -74,6 +74,7 @@ from .rmsle import Rmsle, rmsle
 from .solver import HUBER_WIDTH, Loss
 from .summary import Summary
 from .table import Table
+from .uncertainty import Uncertainty
 
 __all__ = [
     "HUBER_WIDTH",
@@ -98,6 +99,7 @@ __all__ = [
     "Rmsle",
     "Summary",
     "Table",
+    "Uncertainty",
     "compare",
     "find_law",
     "fit",

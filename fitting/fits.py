@@ -25,6 +25,7 @@ from .solver import Ending, Loss
 from .summary import Coefficient, Summary, diagnostics, latex, residual_warnings
 from .table import Table
 from .threads import single_threaded
+from .uncertainty import Uncertainty, uncertainty
 
 # Fits of a table of counts, each weighted by the one before: the third moves coefficients by less than their errors.
 _ROUNDS = 3
@@ -70,6 +71,11 @@ class Fit:
         """The candidates whose mean the equation follows, best first; none if the fit failed."""
         return () if self.belief is None else self.belief.members
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that a forecast needs: those that varied; none if the fit failed."""
+        return () if self.belief is None else tuple(self.belief.members[0].form.frame.centre)
+
     def predict(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """The metric at columns (arrays of one common shape, or scalars), in units of the table's y; of that shape."""
         z, shape = self._coordinates(columns)
@@ -85,6 +91,11 @@ class Fit:
             high=np.exp(high).reshape(shape),
             level=level,
         )
+
+    def uncertainty(self, columns: Mapping[str, np.ndarray]) -> Uncertainty:
+        """The whole distribution behind `forecast`, and what it is made of."""
+        z, shape = self._coordinates(columns)
+        return uncertainty(self.belief, z, shape)
 
     def coefficient_intervals(self, level: float = 0.9) -> dict[str, tuple[float, float]]:
         """For each coefficient, the interval that holds it with probability `level` if this structure is the true one.

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainers.contract import Checkpoint, Context, Counts, End, Ending, Point, check_config
-from trainers.schedule import log_spaced_steps
+from trainers.contract import Context, Counts, End, Point, check_config
+from trainers.loop import Cohort, log_spaced_steps, train_cohorts
 
+DIVERGING_LEARNING_RATE = 1.0
 FAULTS = ("none", "error", "exit", "out_of_memory")
 
 
@@ -88,44 +89,38 @@ class Oracle:
     def evaluation_steps(self, config: OracleConfig) -> tuple[int, ...]:
         return log_spaced_steps(config.steps, first=16, per_doubling=1)
 
+    def evaluation_fingerprint(self, config: OracleConfig) -> str:
+        """There is no set: what is measured is the law itself."""
+        return f"law {config.irreducible:g} {config.ceiling:g}"
+
     def cohort_key(self, config: OracleConfig) -> tuple:
         return (config.steps, config.parameters)
 
     def train(self, configs: Sequence[OracleConfig], context: Context) -> Iterator[Point | End]:
-        for cell, config in enumerate(configs):
-            yield from self._run(cell, config, context)
+        return train_cohorts(ImaginedRun, self, configs, context, together=False)
 
-    def _run(self, cell: int, config: OracleConfig, context: Context) -> Iterator[Point | End]:
-        resumed = context.load(cell)
-        done, seconds = (resumed.step, resumed.seconds) if resumed else (0, 0.0)
-        flops_per_step = self.count(config).flops_per_step
-        for step in self.evaluation_steps(config):
-            if step <= done:
-                continue
-            began = time.perf_counter()
-            if 2 * step >= config.steps:
-                _rehearse(config.fault)
-                if config.learning_rate >= 1.0:
-                    yield End(cell=cell, step=step, ending=Ending.DIVERGED)
-                    return
-            if config.step_seconds:
-                time.sleep(config.step_seconds * (step - done))
-            loss = draw(config, step)
-            done, seconds = step, seconds + time.perf_counter() - began
-            yield Point(
-                cell=cell,
-                step=step,
-                metrics={"loss": loss},
-                examples=step * config.batch_size,
-                flops=step * flops_per_step,
-                seconds=seconds,
-            )
-            stopping = context.should_stop()
-            if stopping or context.checkpoint_due():
-                context.save(cell, Checkpoint(step=step, seconds=seconds, arrays={}))
-            if stopping and step < config.steps:
-                return
-        yield End(cell=cell, step=config.steps)
+
+class ImaginedRun(Cohort):
+    """One cell, which has no state: what is measured follows from the configuration and the step."""
+
+    @property
+    def stride(self) -> int:
+        return min(step for step in self.evaluation_steps if step > self.step) - self.step
+
+    def update(self) -> None:
+        if self.config.step_seconds:
+            time.sleep(self.config.step_seconds * self.stride)
+
+    def measure(self) -> dict[int, dict[str, list[float]]]:
+        loss = draw(self.config, self.step)
+        if 2 * self.step >= self.config.steps:
+            _rehearse(self.config.fault)
+            if self.config.learning_rate >= DIVERGING_LEARNING_RATE:
+                loss = math.inf
+        return {1: {"loss": [loss]}}
+
+    def state(self, row: int) -> dict:
+        return {}
 
 
 def truth(config: OracleConfig, step: int) -> float:

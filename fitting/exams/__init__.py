@@ -9,8 +9,8 @@
 DIR holds one sub-folder a source. An exam whose table is missing says where it is published; the others are held.
 """
 
-from . import command
 from .catalogue import EXAMS, choose
+from .command import add_options, run_command
 from .definition import Exam, Sheet, Source, load
 from .known_answers import KnownAnswer, known_answers
 from .page import html_page
@@ -29,12 +29,13 @@ __all__ = [
     "as_json",
     "by_law",
     "choose",
-    "command",
+    "add_options",
     "html_page",
     "known_answers",
     "load",
     "ratio",
     "ratio_to_best_other",
+    "run_command",
     "run_exams",
     "text_report",
     "win_rates",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from fitting import FittingError
 
-from .command import add_options, run
+from .command import add_options, run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_options(parser)
     try:
-        return run(parser.parse_args(arguments))
+        return run_command(parser.parse_args(arguments))
     except FittingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

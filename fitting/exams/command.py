@@ -35,13 +35,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="print the exams and where their tables are, and stop")
 
 
-def run(options: argparse.Namespace) -> int:
+def run_command(options: argparse.Namespace) -> int:
     """Hold the exams and print them. Returns 0, or 1 if an exam was not held or a known answer missed."""
     if options.list:
         for exam in EXAMS:
             where = f"{exam.source.folder}/{exam.file} from {exam.source.url}"
             print(f"{exam.name}  [{exam.domain}, {exam.half}]  held out: {exam.held_out}  {where}")
         return 0
+    if options.processes < 1:
+        raise FittingError(f"--processes {options.processes}: '{options.processes}' must be a whole number, at least 1")
     if not options.data:
         raise FittingError("name the folder of the tables with --data; --list shows where to download them")
     began = time.perf_counter()

@@ -22,26 +22,39 @@ class Analysis:
     study: Study
     divided: Divided
     comparisons: Sequence[Comparison]
+    question_changes: Sequence[str] = ()
+    """What of the question was changed after something had been measured, in words."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"study": self.study.name, **self.divided.to_json(self.comparisons)}
+        changes = {"question_changes": list(self.question_changes)}
+        return {"study": self.study.name, **changes, **self.divided.to_json(self.comparisons)}
 
 
 def analyse(
-    study: Study, points: Any, *, laws: Sequence[str] = (), seed: int = 0, loss: str = "msle", plain: bool = False
+    study: Study,
+    points: Any,
+    *,
+    laws: Sequence[str] = (),
+    seed: int = 0,
+    loss: str = "msle",
+    plain: bool = False,
+    question_changes: Sequence[str] = (),
 ) -> Analysis:
     """Fit every law of the study (or of `laws`) to its points, a DataFrame from `Store.table`."""
     divided = divide(study, points)
-    comparisons = divided.compare(tuple(laws) or tuple(study.laws), seed=seed, loss=loss, plain=plain)
-    return Analysis(study=study, divided=divided, comparisons=comparisons)
+    comparisons = divided.compare(tuple(laws) or study.law_addresses, seed=seed, loss=loss, plain=plain)
+    return Analysis(study=study, divided=divided, comparisons=comparisons, question_changes=question_changes)
 
 
-def divide(study: Study, points: Any) -> Divided:
-    """Apply a study's data rules and its split. Raises PipelineError where too little is left to fit."""
+def divide(study: Study, points: Any, question: Question | None = None) -> Divided:
+    """Apply a study's data rules and its split, or those of another question that is put to its points.
+
+    Raises PipelineError where too little is left to fit.
+    """
     if points.empty:
-        raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.name}` makes them")
+        raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.address}` makes them")
     grid = {cell.id for cell in study.cells}
-    return Question.of_study(study).divide(points.assign(in_grid=points["cell"].isin(grid).astype(int)))
+    return (question or Question.of_study(study)).divide(points.assign(in_grid=points["cell"].isin(grid).astype(int)))
 
 
 def fingerprint(study: Study, points: Any, *, laws: Sequence[str], seed: int) -> str:

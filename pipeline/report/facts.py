@@ -33,6 +33,8 @@ def headline(
         "Spent": _spent(analysis, records),
         "Trainer": _trainer(analysis, records),
     }
+    if analysis.question_changes:
+        facts["Question"] = safe("; ".join(analysis.question_changes))
     if study.only:
         facts["Only cells with"] = f"<code>{safe(study.only)}</code>"
     if study.fixed:

@@ -1,5 +1,6 @@
 """W&B as a view of the store: it may be off, late, or rebuilt, and training never waits for it."""
 
+from pipeline.tracking.artifacts import send_artifact
 from pipeline.tracking.tracker import NoTracker, Tracker, TrackingOutcome, make_tracker, sync
 
-__all__ = ["NoTracker", "Tracker", "TrackingOutcome", "make_tracker", "sync"]
+__all__ = ["NoTracker", "Tracker", "TrackingOutcome", "make_tracker", "send_artifact", "sync"]

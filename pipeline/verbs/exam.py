@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fitting.exams import command
+from fitting.exams import add_options, run_command
 from pipeline.verbs.verb import Verb
 
 EXAM = Verb(
     name="exam",
     summary="score every law on public tables",
     example="unsl exam --data DIR",
-    add_options=command.add_options,
-    run=command.run,
+    add_options=add_options,
+    run=run_command,
 )

@@ -10,7 +10,17 @@ from fitting import LAWS, Metric
 from pipeline.analysis import Question, analyse, is_table_file, read_table
 from pipeline.errors import PipelineError
 from pipeline.verbs.output import write_json
-from pipeline.verbs.verb import Verb, add_json, add_laws, add_study, names, study_and_store
+from pipeline.verbs.verb import (
+    Verb,
+    add_json,
+    add_laws,
+    add_study,
+    names,
+    number,
+    positive,
+    question_changes,
+    study_and_store,
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,29 +33,33 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plain", action="store_true", help="one least-loss fit a law: no ridge, no average of candidates"
     )
-    own = parser.add_argument_group(
-        "a table of your own",
-        "unsl fit runs.csv --metric loss --inputs N,D --hyperparameters lr --held-out 'N >= 1e9' --json out.json",
-    )
-    add = own.add_argument
+    add_own_table(parser, "unsl fit runs.csv --metric loss --inputs N,D --hyperparameters lr --held-out 'N >= 1e9'")
+
+
+def add_own_table(parser: argparse.ArgumentParser, example: str) -> None:
+    """What a study says of its points must be said of a table."""
+    add = parser.add_argument_group("a table of your own", example).add_argument
     add("--metric", metavar="COL", help="the column to forecast")
     add("--inputs", metavar="A,B", help="columns of scale, positive")
     add("--hyperparameters", metavar="H,..", help="columns that have an optimum, positive")
     add("--group", metavar="COL", help="rows of a group with equal inputs differ by chance alone")
     add("--held-out", metavar="EXPR", help="rows to forecast: 'N >= 1e9 or 6 * N * D > 1e21'")
     add("--exclude", metavar="EXPR", action="append", default=[], help="rows to leave out; may be repeated")
-    add("--ceiling", metavar="X", default="auto", help="worst value of the loss: a number, auto or none")
+    add("--ceiling", metavar="X", type=_ceiling, default="auto", help="worst value of the loss: a number, auto or none")
     add("--direction", choices=("lower", "higher"), default="lower", help="which values are better")
-    add("--best", metavar="X", type=float, help="the best value, where higher is better: 1 for accuracy")
+    add("--best", metavar="X", type=number, help="the best value, where higher is better: 1 for accuracy")
 
 
 def run(options: argparse.Namespace) -> int:
+    _refuse_stray_options(options)
     if is_table_file(options.study):
         print_laws(_fit_table(options), options)
         return 0
     study, store = study_and_store(options)
+    points = store.table()
     how = {"laws": names(options.laws), "seed": options.seed, "loss": options.loss, "plain": options.plain}
-    print_laws(analyse(study, store.table(), **how).to_json(), options)
+    analysis = analyse(study, points, **how, question_changes=question_changes(study, store))
+    print_laws(analysis.to_json(), options)
     return 0
 
 
@@ -59,16 +73,17 @@ def print_laws(facts: dict[str, Any], options: argparse.Namespace) -> None:
         show.laws(facts)
 
 
-def _fit_table(options: argparse.Namespace) -> dict[str, Any]:
+def own_question(options: argparse.Namespace) -> Question:
+    """What is asked of a table that is no study. Raises PipelineError where the options do not say it."""
     if not options.metric or not options.inputs:
         raise PipelineError("a table needs --metric COLUMN and --inputs COLUMN,COLUMN: which column is what?")
     inputs, hyperparameters = names(options.inputs), names(options.hyperparameters)
-    question = Question(
+    return Question(
         about=options.study,
         metric=Metric(
             name=options.metric,
             direction=options.direction,
-            ceiling=_ceiling(options.ceiling),
+            ceiling=options.ceiling,
             best=options.best,
         ),
         inputs=inputs,
@@ -78,20 +93,37 @@ def _fit_table(options: argparse.Namespace) -> dict[str, Any]:
         # Rows of one group that agree in every input and hyperparameter differ by chance alone.
         replicates=(options.group, *inputs, *hyperparameters) if options.group else (),
     )
-    divided = question.divide(read_table(options.study))
+
+
+def _fit_table(options: argparse.Namespace) -> dict[str, Any]:
+    divided = own_question(options).divide(read_table(options.study))
     comparisons = divided.compare(
         names(options.laws) or tuple(LAWS), seed=options.seed, loss=options.loss, plain=options.plain
     )
     return {"table": options.study, **divided.to_json(comparisons)}
 
 
+def _refuse_stray_options(options: argparse.Namespace) -> None:
+    """A study says what is asked of it; a table has no tiers."""
+    if is_table_file(options.study):
+        if options.tier:
+            raise PipelineError(f"--tier {options.tier}: {options.study} is a table, and only studies have tiers")
+        return
+    for name in ("metric", "inputs", "hyperparameters", "group", "held_out", "exclude", "best"):
+        if getattr(options, name):
+            option = name.replace("_", "-")
+            raise PipelineError(f"--{option} is for a table of your own: the study '{options.study}' says it itself")
+
+
 def _ceiling(text: str) -> float | None:
+    """None for a ceiling that is fitted, infinity where there is none."""
     if text in ("auto", "none"):
         return None if text == "auto" else math.inf
     try:
-        return float(text)
-    except ValueError as error:
-        raise PipelineError(f"--ceiling {text}: give a number, auto (it is fitted) or none (there is none)") from error
+        return positive(text)
+    except argparse.ArgumentTypeError as error:
+        message = f"{error}, auto (it is fitted) or none (there is none)"
+        raise argparse.ArgumentTypeError(message) from error
 
 
 FIT = Verb(

@@ -21,6 +21,8 @@ from pipeline.verbs.verb import (
     add_wandb,
     local_folder,
     names,
+    new_file,
+    question_changes,
     study_and_store,
     tracking_folder,
 )
@@ -30,7 +32,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_study(parser)
     add_json(parser)
     add_laws(parser)
-    parser.add_argument("--out", metavar="FILE", help="the HTML file (default: report.html in the study's store)")
+    parser.add_argument(
+        "--out", type=new_file, metavar="FILE", help="the HTML file (default: report.html in the study's store)"
+    )
     add_wandb(parser)
 
 
@@ -44,15 +48,16 @@ def run(options: argparse.Namespace) -> int:
     beside = os.path.splitext(path)[0] + ".json"
     made_from = fingerprint(study, points, laws=names(options.laws), seed=options.seed)
     facts = read_json(beside) if os.path.exists(path) else {}
-    unchanged = facts.get("made_from") == made_from
+    changes = question_changes(study, store)
+    unchanged = (facts.get("made_from"), facts.get("question_changes")) == (made_from, changes)
     if not unchanged:
-        analysis = analyse(study, points, laws=names(options.laws), seed=options.seed)
+        analysis = analyse(study, points, laws=names(options.laws), seed=options.seed, question_changes=changes)
         records = store.records()
         date = datetime.date.fromtimestamp(max(record.updated for record in records.values()))
         write_report(analysis, path, records=records, date=date)
         facts = {"made_from": made_from, **analysis.to_json()}
         write_json(beside, facts)
-        tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store))
+        tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store), store=store)
         fit = SavedFit.from_rows([_flat(law) for law in facts["laws"]], path)
         try:
             fit.save(store.folder)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("verbs", "report", "analysis", "run", "plan", "tracking", "store", "study")
+ROOMS = ("verbs", "report", "forecasts", "analysis", "run", "plan", "tracking", "store", "study")
 """The rooms of `pipeline`, each of which may import those that follow it."""
 FOUNDATION = {"errors"}
 """What every room of `pipeline` stands on."""
@@ -47,6 +47,24 @@ def rooms() -> dict[str, list[Path]]:
     return found
 
 
+def behind_a_door(path: Path, plan: dict[str, list[Path]]) -> list[str]:
+    """Imports of a file that reach past the door of another room: a room's door is its `__init__`.
+
+    The flat files of a package, such as `trainers/contract.py`, are its hall: all rooms of the package walk through it.
+    """
+    home = next(room for room, files in plan.items() if path in files)
+    reached = []
+    for module, name in imported(path):
+        room = _room_of(module, name, plan)
+        if room is None or room == home:
+            continue
+        inside = "." in room or room != home.split(".")[0]
+        past = module.removeprefix(room) or (f".{name}" if _is_module(f"{room}.{name}") else "")
+        if inside and past and f"{module}.{name}" != room:
+            reached.append(f"{room}{past}")
+    return reached
+
+
 def main() -> None:
     plan = rooms()
     for room, files in plan.items():
@@ -64,6 +82,10 @@ def main() -> None:
 def _room_of(module: str, name: str, plan: dict[str, list[Path]]) -> str | None:
     parts = [*module.split("."), name]
     return next((one for one in (".".join(parts[:2]), parts[0]) if one in plan), None)
+
+
+def _is_module(name: str) -> bool:
+    return ROOT.joinpath(*name.split(".")).with_suffix(".py").exists()
 
 
 if __name__ == "__main__":

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from trainers.data.pictures import PictureSet
-from trainers.vision import VisionConfig
+from trainers.vision import PictureSet, VisionConfig
 
 TINY = {"width": 8, "head_size": 4, "depth": 2, "resolution": 16, "patch_size": 4, "batch_size": 4, "steps": 8}
 TINY |= {

@@ -8,22 +8,23 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from recording import Recorder, run
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import Ending, TrainerError
-from trainers.addition import ADDITION, AdditionConfig, write_sums
-from trainers.answering import Transformers, distinct
-from trainers.modular import MODULAR, ModularConfig
-from trainers.transformer import Past, Shape, decayed, initial_weights, logits, views
-from trainers.votes import result_codes, vote_and_pass_errors, vote_sizes
+from trainers.battery import Recorder
+from trainers.battery import run_in_memory as run
+from trainers.math.addition import ADDITION, AdditionConfig, write_sums
+from trainers.math.answering import TransformerCohort, distinct
+from trainers.math.modular import MODULAR, ModularConfig
+from trainers.math.transformer import KeyValueCache, Shape, decay_mask, initial_weights, logits, views
+from trainers.math.votes import result_codes, vote_and_pass_errors, vote_sizes
 
 SMALL = {"width": 8, "heads": 2, "depth": 2, "steps": 64, "batch_size": 16, "test_size": 64}
 
 
 def cohort(trainer, *configs):
-    return Transformers(trainer, configs, list(range(len(configs))), "cpu")
+    return TransformerCohort(trainer, configs, list(range(len(configs))), "cpu")
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def cohort(trainer, *configs):
 )
 def test_counts_are_those_of_the_real_model(trainer, config):
     counts, models = trainer.count(config), cohort(trainer, config)
-    assert counts.parameters == models.weights.shape[1] == len(decayed(models.shape))
+    assert counts.parameters == models.weights.shape[1] == len(decay_mask(models.shape))
     embeddings = sum(models.named[name].numel() for name in ("tokens", "positions", "logits"))
     assert counts.parameters - counts.parameters_without_embeddings == embeddings
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
@@ -84,9 +85,9 @@ def test_drawing_a_token_at_a_time_equals_reading_at_once():
     named = views(shape, weights)
     tokens = torch.randint(11, (3, 4, 9), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        whole, past = logits(shape, named, tokens, predicted=9), Past()
-        parts = [logits(shape, named, tokens[..., :5], predicted=5, past=past)]
-        parts += [logits(shape, named, tokens[..., [i]], predicted=1, past=past) for i in range(5, 9)]
+        whole, cache = logits(shape, named, tokens, predicted=9), KeyValueCache()
+        parts = [logits(shape, named, tokens[..., :5], predicted=5, cache=cache)]
+        parts += [logits(shape, named, tokens[..., [i]], predicted=1, cache=cache) for i in range(5, 9)]
     torch.testing.assert_close(torch.cat(parts, 2), whole, rtol=1e-4, atol=1e-5)
 
 
@@ -140,7 +141,7 @@ def test_chunks_of_questions_do_not_change_the_answers(monkeypatch):
     config = AdditionConfig(**SMALL, digits=1, dataset_size=30, answers=4, sampled_questions=32)
     models = cohort(ADDITION, config, dataclasses.replace(config, seed=1))
     whole = models.draw_answers()
-    monkeypatch.setattr("trainers.answering.SAMPLING_BYTES", 2**15)
+    monkeypatch.setattr("trainers.math.answering.SAMPLING_BYTES", 2**15)
     assert (models.draw_answers() == whole).all()
 
 
@@ -169,6 +170,30 @@ def test_memorising_comes_before_generalising():
     points, _ = run(MODULAR, [config])
     last = points[0, 256, 1].metrics
     assert last["training_error"] < 0.05 and last["error"] > 0.5
+
+
+def test_weight_decay_shrinks_its_own_model_and_no_norm():
+    """One step from the same weights, with decay and without: what decays has lost its share, the rest is equal."""
+    config = ModularConfig(**SMALL, modulus=11, dataset_size=50, weight_decay=0.0, warmup_steps=0, learning_rate=1e-2)
+    both = cohort(MODULAR, config, dataclasses.replace(config, weight_decay=3.0))
+    start = both.weights.detach().clone()
+    both.update()
+    plain, decayed = both.weights.detach()
+    lost = torch.from_numpy(decay_mask(both.shape)) * 0.03 * start[1]
+    torch.testing.assert_close(decayed, plain - lost, rtol=1e-4, atol=1e-6)
+    assert {name for name in both.named if not decay_mask_of(both, name).any()} == {
+        name for name in both.named if name.endswith("norm")
+    }
+
+
+def decay_mask_of(models, name: str) -> np.ndarray:
+    """Where in the mask the weights of a name are."""
+    start = 0
+    for other, (rows, columns) in models.shape.layout.items():
+        if other == name:
+            return decay_mask(models.shape)[start : start + rows * columns]
+        start += rows * columns
+    raise KeyError(name)
 
 
 def test_measuring_does_not_touch_training():

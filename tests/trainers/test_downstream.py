@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trainers import TrainerError
-from trainers.downstream import TASKS, load_task, log_likelihoods
+from trainers.language.downstream import TASKS, load_task, log_likelihoods
 
 RECORDS = {
     "lambada": {"text": "she opened the door"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,9 +11,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import Point, load_trainer
-from trainers.data.order import EpochOrder
-from trainers.parity import ParityConfig, Perceptrons, _Examples
-from trainers.schedule import log_spaced_steps
+from trainers.data import EpochOrder
+from trainers.loop import log_spaced_steps
+from trainers.math.parity import Examples, ParityConfig, PerceptronCohort
 
 PARITY = load_trainer("parity")
 
@@ -33,7 +34,7 @@ class Quiet:
 @pytest.mark.parametrize("depth", [1, 3])
 def test_counts_are_those_of_the_real_model(depth):
     config = ParityConfig(bits=10, width=7, depth=depth, batch_size=5, steps=10)
-    cohort = Perceptrons(PARITY, [config], [0], "cpu")
+    cohort = PerceptronCohort(PARITY, [config], [0], "cpu")
     assert PARITY.count(config).parameters == cohort.weights.shape[1]
     with FlopCounterMode(display=False) as counter:
         cohort.update()
@@ -42,7 +43,7 @@ def test_counts_are_those_of_the_real_model(depth):
 
 def test_labels_are_the_parity_of_the_first_bits():
     config = ParityConfig(bits=9, parity_bits=3, dataset_size=500, batch_size=50)
-    bits, labels = _Examples(config).batches(0, 10)
+    bits, labels = Examples(config).batches(0, 10)
     assert (labels == 1 - 2 * (bits[..., :3].astype(int).sum(-1) % 2)).all()
     assert 0.3 < bits.mean() < 0.7
 
@@ -50,22 +51,22 @@ def test_labels_are_the_parity_of_the_first_bits():
 def test_label_noise_flips_its_share():
     clean = ParityConfig(bits=16, dataset_size=20_000, batch_size=100, steps=200)
     noisy = ParityConfig(bits=16, dataset_size=20_000, batch_size=100, steps=200, label_noise=0.2)
-    pairs = zip(_Examples(clean).batches(0, 200), _Examples(noisy).batches(0, 200), strict=True)
+    pairs = zip(Examples(clean).batches(0, 200), Examples(noisy).batches(0, 200), strict=True)
     (bits, other_bits), (labels, other_labels) = pairs
     assert (bits == other_bits).all()
     assert np.mean(labels != other_labels) == pytest.approx(0.2, abs=0.01)
 
 
 def test_a_larger_set_begins_with_the_smaller():
-    small = _Examples(ParityConfig(dataset_size=64, batch_size=64, steps=10))
-    large = _Examples(ParityConfig(dataset_size=512, batch_size=64, steps=10))
+    small = Examples(ParityConfig(dataset_size=64, batch_size=64, steps=10))
+    large = Examples(ParityConfig(dataset_size=512, batch_size=64, steps=10))
     assert (large._packed[:64] == small._packed).all()
 
 
 def test_training_and_test_examples_differ():
     config = ParityConfig(bits=64, dataset_size=2_000, batch_size=100)
-    training = {bits.tobytes() for bits in _Examples(config).batches(0, 20)[0].reshape(-1, 64)}
-    assert not training & {bits.tobytes() for bits in _Examples.test_set(config)[0]}
+    training = {bits.tobytes() for bits in Examples(config).batches(0, 20)[0].reshape(-1, 64)}
+    assert not training & {bits.tobytes() for bits in Examples.test_set(config)[0]}
 
 
 def test_parity_is_learned_and_noise_sets_the_floor():
@@ -77,9 +78,18 @@ def test_parity_is_learned_and_noise_sets_the_floor():
     assert entropy <= points[-1].metrics["loss"] < 1.15 * entropy
 
 
+def test_weight_decay_shrinks_its_own_model():
+    config = ParityConfig(bits=8, width=4, steps=50, batch_size=8, test_size=32, learning_rate=1e-2)
+    both = PerceptronCohort(PARITY, [config, dataclasses.replace(config, weight_decay=3.0)], [0, 1], "cpu")
+    start = both.weights.detach().clone()
+    both.update()
+    plain, decayed = both.weights.detach()
+    torch.testing.assert_close(decayed, plain - 0.03 * start[1], rtol=1e-4, atol=1e-6)
+
+
 def test_measuring_does_not_touch_training():
     config = ParityConfig(bits=8, width=4, steps=50, batch_size=8, test_size=32)
-    measured, unmeasured = (Perceptrons(PARITY, [config], [0], "cpu") for _ in range(2))
+    measured, unmeasured = (PerceptronCohort(PARITY, [config], [0], "cpu") for _ in range(2))
     for _ in range(5):
         measured.measure()
         for cohort in (measured, unmeasured):

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from recording import Recorder, run
 from small_vision import colours, config
 
 from trainers import Point, TrainerError
-from trainers.data.pictures import PictureSet
-from trainers.vision import VISION
+from trainers.battery import Recorder
+from trainers.battery import run_in_memory as run
+from trainers.vision import VISION, PictureSet
 
 
 def test_frames_of_games_are_equal_everywhere_and_balanced(cache, monkeypatch):

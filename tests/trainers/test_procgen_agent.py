@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainers.procgen_agent import Agent, network
-from trainers.procgen_envs import ACTIONS, Games, engine_seeds
+from trainers.procgen import ACTIONS, Agent, Games, engine_seeds, network
 
 
 def reference(kind: str, width: float) -> torch.nn.Module:
@@ -64,7 +63,7 @@ def test_networks_and_gradients_equal_plain_pytorch(kind, width):
     optimiser = torch.optim.Adam(plain.parameters(), lr=1e-3, eps=1e-5)
     torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
     optimiser.step()
-    agent.descend(1, learning_rate=1e-3, longest=0.5)
+    agent.update(0, learning_rate=1e-3, max_norm=0.5)
     for mine, theirs in zip(agent.layers, plain.parameters(), strict=True):
         torch.testing.assert_close(mine.reshape(theirs.shape), theirs, rtol=1e-4, atol=1e-5)
 

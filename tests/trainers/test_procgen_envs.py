@@ -8,21 +8,21 @@ import types
 import numpy as np
 import pytest
 
-from trainers import TrainerError, procgen_envs
-from trainers.procgen import ProcgenConfig
-from trainers.procgen_envs import (
+from trainers import TrainerError
+from trainers.procgen import (
     ACTIONS,
     FIRST_TEST_LEVEL,
     MODES,
     SCORES,
     TEST_LEVELS,
     Games,
+    ProcgenConfig,
     engine_seeds,
-    normalised,
     play_once,
     random_returns,
 )
-from trainers.procgen_envs import test_games as open_test_games
+from trainers.procgen import test_games as open_test_games
+from trainers.procgen.environments import normalised
 
 
 def open_games(environments: int = 4, **settings) -> Games:
@@ -125,4 +125,4 @@ def test_a_missing_system_library_is_named_in_one_line(monkeypatch):
 def test_random_play_is_where_published_scores_put_blind_play():
     returns = random_returns(game="starpilot", mode="easy", episodes=64, seed=0)
     assert len(returns) == 64 and 0.5 < returns.mean() < 3
-    assert procgen_envs.SCORES["starpilot"]["easy"][0] == 2.5
+    assert SCORES["starpilot"]["easy"][0] == 2.5

@@ -1,0 +1,30 @@
+"""The one training loop: what every trainer does alike, whatever it trains.
+
+    cohort.py         the loop itself: clock, points and ends, stopping, checkpoints, divergence
+    single_model.py   the step of one torch model that trains by itself: AdamW, accumulation, clipping
+    adam.py           Adam on flat weights, for several small models at once
+    schedules.py      when a run is measured, and how its learning rate moves
+
+A domain derives a `Cohort`, or a `SingleModel`, says what a step is and what is measured, and hands it to
+`train_cohorts`. Nothing here imports the training framework before a run begins.
+"""
+
+from __future__ import annotations
+
+from trainers.loop.adam import Adam
+from trainers.loop.cohort import Cohort, Interrupted, train_cohorts
+from trainers.loop.schedules import SCHEDULES, learning_rate_factor, log_spaced_steps, schedule_rules
+from trainers.loop.single_model import DataIdentity, SingleModel
+
+__all__ = [
+    "SCHEDULES",
+    "Adam",
+    "Cohort",
+    "DataIdentity",
+    "Interrupted",
+    "SingleModel",
+    "learning_rate_factor",
+    "log_spaced_steps",
+    "schedule_rules",
+    "train_cohorts",
+]

@@ -1,0 +1,138 @@
+"""The step of one torch model that trains by itself: a batch in parts, clipping, AdamW, and data that stay the same.
+
+A domain prepares its model and its data and says what a batch, its loss and its metrics are. On a GPU, products run in
+bfloat16 where the domain asks for it, and long runs are compiled; weights stay in single precision.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainers.contract import Checkpoint, Trainer, TrainerError
+from trainers.loop.cohort import Cohort
+from trainers.loop.schedules import learning_rate_factor
+
+BETAS = (0.9, 0.95)
+"""As for most published language models: a second moment over 20 steps follows short runs better than over 1,000."""
+EPSILON = 1e-8
+COMPILE_FROM_FLOPS = 1e16
+"""Compiling takes about a minute: it pays for runs of several minutes on a GPU. On a CPU it is never done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataIdentity:
+    """What a cell is trained and measured on, so that it is not resumed on anything else."""
+
+    kind: str
+    """What a person calls it: `text`, `pictures`."""
+    name: str
+    """As the configuration names it."""
+    digest: str
+    """SHA-256 of the data in hexadecimal digits: equal digests are equal data."""
+
+
+class SingleModel(Cohort):
+    """A cohort of one. A domain adds `prepare`, `batch`, `loss` and `metrics`."""
+
+    def __init__(self, trainer: Trainer, configs: Sequence[Any], cells: Sequence[int], device: str):
+        super().__init__(trainer, configs, cells, device)
+        self.weights, self.data = self.prepare()
+        self.optimiser = _adamw(self.weights.values(), self.config)
+
+    @abc.abstractmethod
+    def prepare(self) -> tuple[Mapping[str, Any], DataIdentity]:
+        """Make the model and open the data: the weights by name, on the device, and what the data are."""
+
+    @abc.abstractmethod
+    def batch(self) -> Iterable[Any]:
+        """The batch of the next step in as many equal parts as the configuration's `accumulation`."""
+
+    @abc.abstractmethod
+    def loss(self, part: Any):
+        """Mean loss of one part of a batch, a scalar tensor."""
+
+    @abc.abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """Every metric of the model as it is. Training state is not touched."""
+
+    def update(self) -> None:
+        import torch
+
+        config = self.config
+        for group in self.optimiser.param_groups:
+            group["lr"] = config.learning_rate * learning_rate_factor(config, self.step)
+        for part in self.batch():
+            (self.loss(part) / config.accumulation).backward()
+        if config.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.weights.values(), config.gradient_clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def measure(self) -> dict[int, dict[str, list[float]]]:
+        return {1: {name: [value] for name, value in self.metrics().items()}}
+
+    def compiled(self, function: Callable) -> Callable:
+        """The function, compiled where the run is long enough."""
+        import torch
+
+        pays = self.on_gpu and self.flops_per_step * self.config.steps > COMPILE_FROM_FLOPS
+        return torch.compile(function) if pays else function
+
+    def low_precision(self):
+        """A context in which products run in bfloat16 on a GPU."""
+        import torch
+
+        return torch.autocast("cuda" if self.on_gpu else "cpu", torch.bfloat16, enabled=self.on_gpu)
+
+    def state(self, row: int) -> dict[str, Any]:
+        named = {}
+        for name, weight in self.weights.items():
+            moments = self.optimiser.state[weight]
+            parts = {"weight": weight, "first_moment": moments["exp_avg"], "second_moment": moments["exp_avg_sq"]}
+            named |= {f"{part}/{name}": tensor for part, tensor in parts.items()}
+        return named
+
+    def arrays(self, row: int) -> dict[str, np.ndarray]:
+        digest = np.frombuffer(bytes.fromhex(self.data.digest), np.uint8)
+        return {f"{self.data.kind}_digest": digest} | super().arrays(row)
+
+    def restore(self, checkpoints: Sequence[Checkpoint | None]) -> None:
+        """As of every cohort. Raises TrainerError where the cell is not known to have begun on these data."""
+        if (checkpoint := checkpoints[self.cells[0]]) is None:
+            return
+        data = self.data
+        if bytes(checkpoint.arrays.get(f"{data.kind}_digest", b"")).hex() != data.digest:
+            raise TrainerError(
+                f"{data.kind} '{data.name}', now with SHA-256 {data.digest[:12]}..., is not known to be what this cell "
+                f"began with: restore the old {data.kind}, or remove the cell's checkpoint to start it anew"
+            )
+        super().restore(checkpoints)
+        for moments in self.optimiser.state.values():
+            moments["step"].fill_(self.step)
+
+
+def _adamw(parameters: Iterable, config):
+    """torch's AdamW with all its arithmetic in one kernel; norms, biases and other vectors do not decay.
+
+    Its moments are there from the start, so that a checkpoint has them to be written to.
+    """
+    import torch
+
+    parameters = [parameter for parameter in parameters if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, eps=EPSILON, fused=True)
+    for parameter in parameters:
+        optimiser.state[parameter] = {
+            "step": torch.zeros((), device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+    return optimiser

@@ -1,0 +1,312 @@
+"""vision: networks that learn to classify pictures, and are probed with a few pictures of classes they never saw.
+
+A vision transformer, MLP-Mixer or BiT residual network (networks.py) learns `dataset_size` pictures of
+`classes` classes (pictures.py). By default these are frames of the sixteen Procgen games, and a class is
+a game in its easy or its hard mode: games are told apart soon, modes slowly and not always, so that losses keep falling
+over orders of magnitude. Measured at every point:
+
+    loss, error                      nats and share of wrong answers on unseen pictures of the same classes
+    training_loss, training_error    the same on training pictures: where they part, the model has memorised
+    few_shot_error                   share of wrong answers to `few_shot_classes` other classes, of a linear map of the
+                                     frozen features that saw `shots` pictures a class (few_shot.py)
+
+FLOPs are counted as networks.py says; measurements do not count. Weights are in single precision; on a GPU
+products run in bfloat16 (autocast).
+
+Cells are trained one after another. Measured on a CPU core, 8 vision transformers under torch.func.vmap with batches of
+64 run at 0.95 times the speed of one by one at width 16 and at 0.7 from width 32 on: a batch of pictures is a thousand
+rows, which fill a core by themselves. Only batches of 16 at width 16 gain, 1.7 times (benchmarks/vision_speed.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from trainers.contract import Context, Counts, End, Point, check_config
+from trainers.data import EpochOrder
+from trainers.loop import DataIdentity, SingleModel, log_spaced_steps, schedule_rules, train_cohorts
+from trainers.vision.few_shot import few_shot_error
+from trainers.vision.networks import (
+    ARCHITECTURES,
+    activation_bytes,
+    features,
+    initial_weights,
+    logits,
+    parameters,
+    training_flops,
+)
+from trainers.vision.pictures import PictureSet
+
+TINY_LOSS = 1e-9
+"""Losses are kept above this, since a law is fitted to their logarithm."""
+DRAWS = 3
+"""Sets of shots that a few-shot error is the mean of, as in big_vision."""
+MEASURED_AT_ONCE = {"cpu": 64, "cuda": 1_024}
+"""Pictures that go through the model at once in a measurement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionConfig:
+    """One network, its pictures and its training run."""
+
+    architecture: str = "vit"
+    """`vit`, `mixer`, `resnet`, or `linear` to compare with, for which width and depth mean nothing."""
+    width: int = 64
+    """Width of the residual stream; of a `resnet`, channels of its stem."""
+    depth: int = 4
+    """Blocks. A `resnet` spreads them over four stages; 16, 33 and 50 are ResNet-50, -101 and -152."""
+    head_size: int = 32
+    """Width of one attention head of a `vit`."""
+    patch_size: int = 8
+    """Side of a patch in pixels. The stem of a `resnet` shrinks pictures by this: 1, 2 or the published 4."""
+    pictures: str = "procgen"
+    """The set: `procgen`, `hub:NAME`, `hub:NAME:SUBSET`, a folder of one folder a class, or Parquet files."""
+    picture_column: str = "image"
+    """The field of a data set's record that holds the picture."""
+    label_column: str = "label"
+    """The field of a data set's record that holds the class."""
+    resolution: int = 32
+    """Side of a picture in pixels, after cropping to the middle square."""
+    classes: int = 24
+    """Classes that are trained on."""
+    dataset_size: int = 16_384
+    """Unique training pictures; with `steps * batch_size` or more of them none is seen twice."""
+    steps: int = 1_000
+    """Optimiser steps."""
+    batch_size: int = 64
+    """Pictures a step."""
+    accumulation: int = 1
+    """Parts that a batch is processed in, one after another, where it does not fit in memory at once."""
+    shift: int = 0
+    """Pixels by which a training picture is moved at random, at most; what enters repeats the edge."""
+    flip: bool = False
+    """Whether training pictures are mirrored at random."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW."""
+    schedule: str = "cosine"
+    """Learning rate after the warm-up: `constant`, `cosine` (to a tenth) or `wsd` (constant, then linear to zero)."""
+    warmup_steps: int = 20
+    """Steps over which the learning rate rises to its peak."""
+    decay_share: float = 0.2
+    """Part of the run over which `wsd` decays."""
+    weight_decay: float = 0.1
+    """Decoupled weight decay a step, before the learning rate; norms and biases do not decay."""
+    gradient_clip: float = 1.0
+    """Largest norm of a step's gradient; 0 does not clip."""
+    init_scale: float = 1.0
+    """Factor on the initial weights. The convolutions of a `resnet` are standardised: there it only divides the
+    effect of the learning rate."""
+    test_size: int = 1_024
+    """Unseen pictures that a measurement uses, and the most training pictures."""
+    few_shot_classes: int = 8
+    """Classes of the few-shot probe, none of them trained on; 0 leaves the probe out."""
+    shots: int = 10
+    """Pictures of each of these classes that the probe learns from."""
+    few_shot_size: int = 512
+    """Pictures that the probe is asked about."""
+    seed: int = 0
+    """Seed of the weights and of the order in which pictures are seen."""
+
+    def __post_init__(self) -> None:
+        known = self.architecture in ARCHITECTURES
+        fits = known and self.patch_size >= 1 and ARCHITECTURES[self.architecture].patch_sizes(self)
+        heads = self.architecture != "vit" or self.width % max(1, self.head_size) == 0
+        check_config(
+            self,
+            **schedule_rules(self),
+            architecture=(known, f"one of {', '.join(ARCHITECTURES)}"),
+            width=(self.width >= 1 and heads, f"a positive multiple of head_size = {self.head_size}"),
+            depth=(self.depth >= (4 if self.architecture == "resnet" else 1), "at least 1, of a resnet at least 4"),
+            head_size=(self.head_size >= 1, "at least 1"),
+            patch_size=(fits, f"a divisor of resolution = {self.resolution}, of a resnet 1, 2 or 4"),
+            resolution=(self.resolution >= 1, "at least 1"),
+            classes=(self.classes >= 2, "at least 2"),
+            dataset_size=(self.dataset_size >= 1, "at least 1"),
+            steps=(self.steps >= 1, "at least 1"),
+            batch_size=(1 <= self.batch_size <= self.dataset_size, f"from 1 to dataset_size = {self.dataset_size}"),
+            accumulation=(
+                self.accumulation >= 1 and self.batch_size % self.accumulation == 0,
+                f"a divisor of batch_size = {self.batch_size}",
+            ),
+            shift=(0 <= self.shift < self.resolution, f"at least 0 and below resolution = {self.resolution}"),
+            gradient_clip=(self.gradient_clip >= 0, "at least 0"),
+            test_size=(self.test_size >= 1, "at least 1"),
+            few_shot_classes=(self.few_shot_classes != 1 and self.few_shot_classes >= 0, "0 or at least 2"),
+            shots=(self.shots >= 1, "at least 1"),
+            few_shot_size=(self.few_shot_size >= 1, "at least 1"),
+            seed=(self.seed >= 0, "at least 0"),
+        )
+
+
+class Vision:
+    """See the module's docstring."""
+
+    name = "vision"
+    version = 1
+    Config = VisionConfig
+    units = {"dataset_size": "pictures", "examples": "pictures", "batch_size": "pictures"}
+
+    def count(self, config: VisionConfig) -> Counts:
+        total, without_embeddings = parameters(config)
+        return Counts(
+            parameters=total,
+            parameters_without_embeddings=without_embeddings,
+            flops_per_step=config.batch_size * training_flops(config),
+            steps=config.steps,
+            bytes=16 * total + config.batch_size // config.accumulation * activation_bytes(config),
+        )
+
+    def evaluation_steps(self, config: VisionConfig) -> tuple[int, ...]:
+        return log_spaced_steps(config.steps, first=16, per_doubling=2)
+
+    def cohort_key(self, config: VisionConfig) -> tuple:
+        # Cells of a cohort are trained one after another: see the module's docstring. They need the same pictures, so
+        # that none fails for what another asks of the set.
+        may_differ = ("learning_rate", "schedule", "warmup_steps", "decay_share", "weight_decay", "gradient_clip")
+        may_differ += ("init_scale", "shift", "flip", "seed")
+        return tuple(getattr(config, field.name) for field in fields(config) if field.name not in may_differ)
+
+    def train(self, configs: Sequence[VisionConfig], context: Context) -> Iterator[Point | End]:
+        return train_cohorts(VisionModel, self, configs, context, together=False)
+
+
+class VisionModel(SingleModel):
+    """One model and its pictures on one device."""
+
+    def prepare(self) -> tuple[dict, DataIdentity]:
+        import torch
+
+        self.pictures = RunPictures(self.config, self.device)
+        self.logits = self.compiled(logits)
+        weights = {
+            name: torch.from_numpy(weight).to(self.device) for name, weight in initial_weights(self.config).items()
+        }
+        data = DataIdentity(kind="pictures", name=self.config.pictures, digest=self.pictures.digest)
+        return {name: weight.requires_grad_() for name, weight in weights.items()}, data
+
+    def batch(self) -> Iterator[tuple]:
+        pictures, labels = self.pictures.batch(self.step)
+        part = self.config.batch_size // self.config.accumulation
+        return zip(pictures.split(part), labels.split(part), strict=True)
+
+    def loss(self, part: tuple):
+        from torch.nn.functional import cross_entropy
+
+        pictures, labels = part
+        return cross_entropy(self._through(self.logits, pictures), labels)
+
+    def _through(self, function, pictures):
+        """Features or logits of pictures, uint8."""
+        signed = pictures.float().mul_(2 / 255).sub_(1)
+        with self.low_precision():
+            return function(self.config, self.weights, signed)
+
+    def metrics(self) -> dict[str, float]:
+        import torch
+
+        with torch.no_grad():
+            loss, error = self._loss_and_error(self.pictures.test)
+            training_loss, training_error = self._loss_and_error(self.pictures.training_subset)
+            metrics = {"loss": loss, "error": error, "training_loss": training_loss, "training_error": training_error}
+            if self.pictures.few_shot and all(math.isfinite(value) for value in metrics.values()):
+                metrics["few_shot_error"] = self._few_shot_error()
+        return metrics
+
+    def _loss_and_error(self, parts: list) -> tuple[float, float]:
+        """Mean loss and share of wrong answers on measured pictures."""
+        from torch.nn.functional import cross_entropy
+
+        nats = wrong = count = 0
+        for pictures, labels in parts:
+            scores = self._through(self.logits, pictures)
+            nats += float(cross_entropy(scores, labels, reduction="sum"))
+            wrong += int((scores.argmax(1) != labels).sum())
+            count += len(labels)
+        # A set of n pictures cannot show an error below about 1/(2n).
+        return max(TINY_LOSS, nats / count) if math.isfinite(nats) else nats, max(wrong, 0.5) / count
+
+    def _few_shot_error(self) -> float:
+        """The mean over several sets of shots; the questions are the same."""
+        parts = [self._through(features, pictures).float().cpu().numpy() for pictures, _ in self.pictures.few_shot]
+        extracted = np.concatenate(parts)
+        labels = np.concatenate([labels.cpu().numpy() for _, labels in self.pictures.few_shot])
+        if not np.isfinite(extracted).all():
+            return math.nan
+        shots = self.config.few_shot_classes * self.config.shots
+        questions = slice(DRAWS * shots, None)
+        errors = [
+            few_shot_error(
+                shots=extracted[start : start + shots],
+                labels=labels[start : start + shots],
+                questions=extracted[questions],
+                answers=labels[questions],
+            )
+            for start in range(0, DRAWS * shots, shots)
+        ]
+        return max(float(np.mean(errors)), 0.5 / len(extracted[questions]))
+
+
+class RunPictures:
+    """The pictures of one run: its batches by step, and what it is measured on, in parts that fit the device."""
+
+    def __init__(self, config: VisionConfig, device: str):
+        import torch
+
+        self._config, self._device = config, torch.device(device)
+        source = PictureSet(
+            pictures=config.pictures,
+            resolution=config.resolution,
+            classes=config.classes,
+            few_shot_classes=config.few_shot_classes,
+            picture_column=config.picture_column,
+            label_column=config.label_column,
+        )
+        # Pictures that the run never reaches are not prepared.
+        reached = min(config.dataset_size, config.steps * config.batch_size)
+        self.training, test = source.part("train", reached, device), source.part("test", config.test_size, device)
+        self._order = EpochOrder(seed=config.seed, size=reached)
+        self.test, self.training_subset = self._measured(test), self._measured(self.training, config.test_size)
+        self.few_shot, parts = [], [self.training, test]
+        if config.few_shot_classes:
+            asked = DRAWS * config.few_shot_classes * config.shots + config.few_shot_size
+            parts.append(source.part("few_shot", asked, device))
+            self.few_shot = self._measured(parts[-1])
+        self.digest = hashlib.sha256(b"".join(part.digest for part in parts)).hexdigest()
+        """Of everything that the run learns from and is measured on."""
+
+    def _measured(self, part, most: int | None = None) -> list:
+        rows = np.arange(min(part.count, most or part.count))
+        at_once = MEASURED_AT_ONCE[self._device.type]
+        return [part.take(rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
+
+    def batch(self, step: int):
+        """Pictures (batch, side, side, 3), uint8, and labels (batch,): a function of the seed and the step."""
+        size = self._config.batch_size
+        rows, following = (self._order.take((step + ahead) * size, size) for ahead in (0, 1))
+        pictures, labels = self.training.take(rows, following)
+        if self._config.shift or self._config.flip:
+            pictures = self._varied(pictures, step)
+        return pictures, labels
+
+    def _varied(self, pictures, step: int):
+        """Pictures moved and mirrored at random."""
+        import torch
+
+        config = self._config
+        random, side = np.random.default_rng((config.seed, 4, step)), np.arange(config.resolution)
+        moved = random.integers(-config.shift, config.shift + 1, (2, len(pictures), 1))
+        rows, columns = (side + moved).clip(0, config.resolution - 1)
+        mirrored = random.random((len(pictures), 1)) < 0.5
+        if config.flip:
+            columns = np.where(mirrored, columns[:, ::-1], columns)
+        rows, columns = (torch.from_numpy(index).to(self._device) for index in (rows, columns))
+        which = torch.arange(len(pictures), device=self._device)
+        return pictures[which[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+VISION = Vision()
