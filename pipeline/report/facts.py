@@ -284,6 +284,8 @@ class Provenance:
     split: str
     asked: str = ""
     """When the question was first put to the store."""
+    question_changes: tuple[str, ...] = ()
+    """What of it was changed after something had been measured."""
     axes: Mapping[str, str] = field(default_factory=dict)
     seeds: str = ""
     only: str = ""

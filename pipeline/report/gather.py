@@ -201,6 +201,7 @@ def _provenance(
         command=command,
         split=study.split.held_out,
         asked=asked,
+        question_changes=tuple(analysis.question_changes),
         axes={axis.name: listed(axis.values) for axis in study.axes},
         seeds=listed(study.seeds),
         only=study.only,

@@ -115,6 +115,12 @@ def test_provenance_says_what_was_asked_and_left_out(analysis, page):
     assert "2026-02-03" in page and "unsl report rehearsal" in page
 
 
+def test_a_question_that_was_changed_too_late_is_said_first(analysis):
+    changed = replace(analysis, question_changes=["split: step > 100 -> step > 200"])
+    text = without_scripts(render(study_facts(changed)))
+    assert "changed after something had been measured: split: step &gt; 100 -&gt; step &gt; 200" in text
+
+
 def test_numbers_are_called_what_the_trainer_counts(page, monkeypatch):
     assert "Unique training examples" in page
     text = without_scripts(render(study_facts(analysis_of(*language_study(), laws=("m2",)))))
