@@ -11,8 +11,8 @@ Needs NumPy and, for intervals, SciPy. To add a law, see `law`; for what the uni
 
 Where to look: `table` and `metric` hold data, `priors` and `tape` are what laws are written with, `laws` holds one file
 a law, `solver` fits one form from many starts, `candidates` walks the path of ridges, `selection` decides what
-predicts, `forecast` says how far it may be off, `fits` ties them together. `exams` is a room apart that the library
-knows nothing of: it scores every law on public tables.
+predicts, `forecast` says how far it may be off and `uncertainty` why, `fits` ties them together. `exams` is a room
+apart that the library knows nothing of: it scores every law on public tables.
 
 What was tried, and what it gave
 --------------------------------
@@ -64,21 +64,26 @@ from . import priors, tape
 from .candidates import PLAIN, Recipe
 from .errors import FittingError
 from .expression import Expression, parse_expression
-from .fits import Comparison, Fit, FitStatus, compare, fit
+from .fits import Comparison, Comparisons, Fit, FitStatus, compare, fit
 from .forecast import Forecast
 from .law import Form, Frame, Law
 from .laws import LAWS, Bnsl, find_law, load_law, log_data_constrained
 from .metric import Metric
+from .optimum import PUBLISHED, Optimum, published
 from .rmsle import Rmsle, rmsle
 from .solver import HUBER_WIDTH, Loss
+from .summary import Summary
 from .table import Table
+from .uncertainty import Uncertainty
 
 __all__ = [
     "HUBER_WIDTH",
     "LAWS",
     "PLAIN",
+    "PUBLISHED",
     "Bnsl",
     "Comparison",
+    "Comparisons",
     "Expression",
     "Fit",
     "FitStatus",
@@ -89,9 +94,12 @@ __all__ = [
     "Law",
     "Loss",
     "Metric",
+    "Optimum",
     "Recipe",
     "Rmsle",
+    "Summary",
     "Table",
+    "Uncertainty",
     "compare",
     "find_law",
     "fit",
@@ -99,6 +107,7 @@ __all__ = [
     "log_data_constrained",
     "parse_expression",
     "priors",
+    "published",
     "rmsle",
     "tape",
 ]

@@ -13,6 +13,9 @@ and that may have
     inference_budgets(config)        the inference steps that every measurement is made at, where these are not 1 alone
     units                            what numbers count, by column: {"dataset_size": "tokens"}; others are not guessed
     example_configs                  a few small configurations of one cohort, which `unsl check-trainer` runs
+    evaluation_fingerprint(config)   a short text that changes when what is measured on changes: the evaluation set,
+                                     its preparation, the definition of a metric. A forecast is scored only against
+                                     measurements on the set that it was made for. Without torch, as counting is
 
 `Config` is a frozen dataclass with a `seed`; its fields are int, float, str or bool, each with a default and, in the
 line below, a docstring that says what it is and in what unit.
@@ -160,6 +163,12 @@ def inference_budgets(trainer: Trainer, config: Any) -> tuple[int, ...]:
     """Inference steps of the points that a run has at every evaluation step: what the trainer says, or 1 alone."""
     says = getattr(trainer, "inference_budgets", None)
     return tuple(says(config)) if says else (1,)
+
+
+def evaluation_fingerprint(trainer: Trainer, config: Any) -> str:
+    """What the trainer says of the evaluation set of a run; empty where it says nothing (the default)."""
+    says = getattr(trainer, "evaluation_fingerprint", None)
+    return str(says(config)) if says else ""
 
 
 def units(trainer: Trainer) -> Mapping[str, str]:

@@ -89,6 +89,10 @@ class Oracle:
     def evaluation_steps(self, config: OracleConfig) -> tuple[int, ...]:
         return log_spaced_steps(config.steps, first=16, per_doubling=1)
 
+    def evaluation_fingerprint(self, config: OracleConfig) -> str:
+        """There is no set: what is measured is the law itself."""
+        return f"law {config.irreducible:g} {config.ceiling:g}"
+
     def cohort_key(self, config: OracleConfig) -> tuple:
         return (config.steps, config.parameters)
 

@@ -14,6 +14,9 @@ from pipeline.analysis.question import Divided, Question
 from pipeline.errors import PipelineError
 from pipeline.study import Study
 
+CODE = (".py", ".html", ".css", ".js")
+"""Endings of the files that turn points into a report."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
@@ -46,12 +49,15 @@ def analyse(
     return Analysis(study=study, divided=divided, comparisons=comparisons, question_changes=question_changes)
 
 
-def divide(study: Study, points: Any) -> Divided:
-    """Apply a study's data rules and its split. Raises PipelineError where too little is left to fit."""
+def divide(study: Study, points: Any, question: Question | None = None) -> Divided:
+    """Apply a study's data rules and its split, or those of another question that is put to its points.
+
+    Raises PipelineError where too little is left to fit.
+    """
     if points.empty:
         raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.address}` makes them")
     grid = {cell.id for cell in study.cells}
-    return Question.of_study(study).divide(points.assign(in_grid=points["cell"].isin(grid).astype(int)))
+    return (question or Question.of_study(study)).divide(points.assign(in_grid=points["cell"].isin(grid).astype(int)))
 
 
 def fingerprint(study: Study, points: Any, *, laws: Sequence[str], seed: int) -> str:
@@ -63,6 +69,7 @@ def fingerprint(study: Study, points: Any, *, laws: Sequence[str], seed: int) ->
     digest.update(pandas.util.hash_pandas_object(ordered, index=False).to_numpy().tobytes())
     for package in ("fitting", "pipeline"):
         folder = Path(importlib.import_module(package).__file__).parent
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(path.read_bytes())
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in CODE:
+                digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -44,6 +44,9 @@ class Display:
         if self._bar or time.monotonic() - self._shown >= LOG_SECONDS:
             self._show()
 
+    def warn(self, message: str) -> None:
+        self._print(message)
+
     def close(self) -> None:
         self._show()
         if self._bar:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,8 @@ class Progress:
     """Cells of the study that earlier runs finished."""
     held: int = 0
     """Cells that the budget holds back."""
-    budget_hours: float | None = None
+    cost: Callable[[], str] | None = None
+    """Says what the study has cost so far, where someone measures it."""
     began: float = field(default_factory=time.monotonic)
     running: set[str] = field(default_factory=set)
     """Cells that have reached a point and not their end."""
@@ -127,10 +128,8 @@ class Progress:
         if self.held:
             parts.append(f"{self.held} held")
         parts += [f"{self.share:.0%}", f"{self.cells_per_second:.1f} cells/s", self.eta()]
-        spent = sum(one.seconds for one in self._standing.values()) / 3600
-        parts.append(
-            f"{spent:.3g} of {self.budget_hours:g} worker-hours" if self.budget_hours else f"{spent:.3g} worker-hours"
-        )
+        if self.cost:
+            parts.append(self.cost())
         return " · ".join(parts)
 
 

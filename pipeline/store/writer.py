@@ -111,6 +111,11 @@ class Writer:
             self._begun = []
         return new
 
+    @property
+    def series(self) -> str:
+        """What the names of this driver's files begin with; later than those of all earlier drivers."""
+        return self.names.series
+
     def has_begun(self, cell: str) -> bool:
         """Whether a cell was run before, by this driver or an earlier one."""
         return cell in self._open

@@ -66,6 +66,8 @@ class Study:
     """Names in `fitting.LAWS`, or `my_law.py:NAME` beside the study's file."""
     cohort_size: int = 16
     """Cells that train together at most, where their shapes agree."""
+    device: str = "auto"
+    """What the cells need: `cpu`, `gpu`, or `auto` for a GPU where there is one. No part of a cell's identity."""
     address: str = field(default="", repr=False, compare=False)
     """What to write after `unsl VERB` to mean this study, its tier included; its name unless it was loaded."""
     folder: str = field(default="", repr=False, compare=False)
@@ -76,6 +78,8 @@ class Study:
             raise PipelineError(f"study name {self.name!r} must be lower-case letters, digits, - and _")
         if not self.address:
             object.__setattr__(self, "address", self.name)
+        if self.device not in ("auto", "cpu", "gpu"):
+            raise PipelineError(f"study '{self.name}': device {self.device!r} must be auto, cpu or gpu")
 
     @cached_property
     def loaded_trainer(self) -> Trainer:
@@ -111,6 +115,12 @@ class Study:
 
     def planned_points(self, cell: Cell) -> PlannedPoints:
         """What the split makes of a cell's points if it runs to its end. Rules of `judged_later` exclude none here."""
+        held_out, excluded = self.planned_split(cell)
+        counts = (~held_out & ~excluded).sum(), (held_out & ~excluded).sum(), excluded.sum()
+        return PlannedPoints(fitted=int(counts[0]), held_out=int(counts[1]), excluded=int(counts[2]))
+
+    def planned_split(self, cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+        """Which of a cell's points, in the order of `point_columns`, are held out and which excluded: masks."""
         columns = {**cell.columns, **point_columns(cell)}
 
         def ask(name: str, expression: Expression) -> np.ndarray:
@@ -120,8 +130,7 @@ class Study:
         for rule, expression in self._excluded.items():
             if rule not in self.judged_later:
                 excluded = excluded | ask(f"excluded '{rule}'", expression)
-        counts = (~held_out & ~excluded).sum(), (held_out & ~excluded).sum(), excluded.sum()
-        return PlannedPoints(fitted=int(counts[0]), held_out=int(counts[1]), excluded=int(counts[2]))
+        return held_out, excluded
 
     def held_out_share(self, cell: Cell) -> float:
         """The share of a cell's points that take part which the split holds out: 0 all fitted, 1 all held out."""

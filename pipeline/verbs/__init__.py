@@ -1,9 +1,12 @@
 """The verbs of the command line, one file each: options in, values shown, exit code out."""
 
+from pipeline.verbs.check import CHECK
 from pipeline.verbs.check_trainer import CHECK_TRAINER
 from pipeline.verbs.ending import end
 from pipeline.verbs.exam import EXAM
 from pipeline.verbs.fit import FIT
+from pipeline.verbs.forecast import FORECAST
+from pipeline.verbs.ledger import LEDGER
 from pipeline.verbs.new import NEW
 from pipeline.verbs.plan import PLAN
 from pipeline.verbs.report import REPORT
@@ -14,4 +17,4 @@ from pipeline.verbs.verb import Verb
 
 __all__ = ["VERBS", "Verb", "end"]
 
-VERBS = (NEW, CHECK_TRAINER, PLAN, RUN, STATUS, FIT, REPORT, EXAM, SYNC)
+VERBS = (NEW, CHECK_TRAINER, PLAN, RUN, STATUS, FIT, FORECAST, LEDGER, CHECK, REPORT, EXAM, SYNC)

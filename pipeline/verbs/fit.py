@@ -33,11 +33,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plain", action="store_true", help="one least-loss fit a law: no ridge, no average of candidates"
     )
-    own = parser.add_argument_group(
-        "a table of your own",
-        "unsl fit runs.csv --metric loss --inputs N,D --hyperparameters lr --held-out 'N >= 1e9' --json out.json",
-    )
-    add = own.add_argument
+    add_own_table(parser, "unsl fit runs.csv --metric loss --inputs N,D --hyperparameters lr --held-out 'N >= 1e9'")
+
+
+def add_own_table(parser: argparse.ArgumentParser, example: str) -> None:
+    """What a study says of its points must be said of a table."""
+    add = parser.add_argument_group("a table of your own", example).add_argument
     add("--metric", metavar="COL", help="the column to forecast")
     add("--inputs", metavar="A,B", help="columns of scale, positive")
     add("--hyperparameters", metavar="H,..", help="columns that have an optimum, positive")
@@ -72,11 +73,12 @@ def print_laws(facts: dict[str, Any], options: argparse.Namespace) -> None:
         show.laws(facts)
 
 
-def _fit_table(options: argparse.Namespace) -> dict[str, Any]:
+def own_question(options: argparse.Namespace) -> Question:
+    """What is asked of a table that is no study. Raises PipelineError where the options do not say it."""
     if not options.metric or not options.inputs:
         raise PipelineError("a table needs --metric COLUMN and --inputs COLUMN,COLUMN: which column is what?")
     inputs, hyperparameters = names(options.inputs), names(options.hyperparameters)
-    question = Question(
+    return Question(
         about=options.study,
         metric=Metric(
             name=options.metric,
@@ -91,7 +93,10 @@ def _fit_table(options: argparse.Namespace) -> dict[str, Any]:
         # Rows of one group that agree in every input and hyperparameter differ by chance alone.
         replicates=(options.group, *inputs, *hyperparameters) if options.group else (),
     )
-    divided = question.divide(read_table(options.study))
+
+
+def _fit_table(options: argparse.Namespace) -> dict[str, Any]:
+    divided = own_question(options).divide(read_table(options.study))
     comparisons = divided.compare(
         names(options.laws) or tuple(LAWS), seed=options.seed, loss=options.loss, plain=options.plain
     )

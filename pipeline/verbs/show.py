@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.plan import Plan
+from pipeline.plan import Plan, Prices, explain, too_large
 from pipeline.run import clock
 from pipeline.store import CellRecord
 
@@ -13,9 +13,11 @@ PLAIN_WIDTH = 160
 """Columns where the output is no terminal, as in a file or a log."""
 MOST_ROWS = 40
 """Cells that a plan shows unless all are asked for."""
+MOST_TARGETS = 10
+"""Places of which a forecast shows every law."""
 
 
-def plan(made: Plan, *, all_cells: bool) -> None:
+def plan(made: Plan, prices: Prices, *, all_cells: bool) -> None:
     """The cells that would run first, then those that are done; then totals."""
     varied = [name for axis in made.study.axes for name in axis.fields] + ["seed"]
     order = sorted(made.cells, key=lambda one: one.state.finished)
@@ -48,10 +50,16 @@ def plan(made: Plan, *, all_cells: bool) -> None:
     )
     for change in made.question_changes:
         print(change)
+    device, hours = made.device, prices.show({made.device.name: facts["remaining_seconds"]})
+    how = "measured" if made.throughput.cells else f"assumed: {device.utilisation:.0%} of {device.peak:.3g} FLOPs/s"
     print(
-        f"to run: {facts['remaining_flops']:.2e} FLOPs, {clock(facts['remaining_seconds'])} on one worker "
-        f"({facts['throughput']} throughput, {facts['remaining_seconds'] / 3600:.3g} worker-hours)"
+        f"to run: {facts['remaining_flops']:.2e} FLOPs, {clock(facts['remaining_seconds'])} on one {device.name} "
+        f"({how}): {hours}"
     )
+    if made.device_assumed:
+        print(f"no GPU was named or seen yet, so this is for a {device.name}: --device-type names another")
+        if large := too_large(made.to_run(retry_failed=True), device):
+            print(explain(made.study, large, device))
 
 
 def laws(facts: Mapping[str, Any]) -> None:
@@ -69,6 +77,104 @@ def laws(facts: Mapping[str, Any]) -> None:
             + (f"{law['seconds']:.1f}", law["status"], law.get("structure") or law["reason"])
             for law in facts["laws"]
         ],
+    )
+
+
+def forecasts(facts: Mapping[str, Any]) -> None:
+    """What laws say of targets, from `unsl forecast`: a line a law and target, the first targets only."""
+    shown = facts["targets"][:MOST_TARGETS]
+    rows = []
+    for target in shown:
+        where = ", ".join(f"{name} {value:.4g}" for name, value in target["at"].items())
+        far = max(target["beyond"].items(), key=lambda item: item[1])
+        for number, (law, said) in enumerate(target["laws"].items()):
+            rows.append(
+                (
+                    where if number == 0 else "",
+                    (f"{far[1]:.3g}x in {far[0]}" if far[1] > 1 else "inside") if number == 0 else "",
+                    law,
+                    f"{said['median']:.4g}",
+                    f"{said['low']:.4g} to {said['high']:.4g}",
+                    " + ".join(f"{said[part]:.0%} {part}" for part in ("coefficients", "structures", "noise")),
+                )
+            )
+    print(f"{facts['metric']} foretold from {facts['rows']} measured points")
+    _table(["target", "beyond the fit", "law", "median", f"{facts['level']:.0%} interval", "its variance is"], rows)
+    if len(shown) < len(facts["targets"]):
+        print(f"... and {len(facts['targets']) - len(shown)} more targets (--json has them)")
+    for law, reason in facts["failed"].items():
+        print(f"{law} says nothing: {reason}")
+    for warning in facts["warnings"]:
+        print(f"warning: {warning}")
+
+
+def ledger(facts: Mapping[str, Any]) -> None:
+    """The entries, from `unsl ledger`."""
+    if facts["faults"]:
+        print(f"the ledger of {facts['about']} does not hold:")
+        for fault in facts["faults"]:
+            print(f"  {fault}")
+        return
+    _table(
+        ["entry", "written (UTC)", "laws", "targets", "blind", "rows fitted", "question", "hash"],
+        [
+            (
+                str(one["number"]),
+                one["time"][:19].replace("T", " "),
+                ", ".join([*one["laws"], *(f"{law} (none)" for law in one["failed"])]),
+                f"{one['targets']:,}",
+                f"{one['blind_targets']:,}",
+                f"{one['rows']:,}",
+                one["question"][:8],
+                one["hash"][:12],
+            )
+            for one in facts["entries"]
+        ],
+    )
+    count, blind = (sum(one[name] for one in facts["entries"]) for name in ("forecasts", "blind"))
+    print(f"{len(facts['entries'])} entries, {count:,} forecasts, {blind:,} of them blind")
+    if facts["verified"]:
+        print("verified: nothing was changed, removed or back-dated")
+    if published := facts["published"]:
+        print(f"published up to entry {published['number']}: {published['witness']}, digest {published['digest']}")
+
+
+def check(facts: Mapping[str, Any]) -> None:
+    """Scores, from `unsl check`."""
+    for fault in facts["faults"]:
+        print(f"the ledger does not hold: {fault}")
+    print(
+        f"{facts['scored']:,} forecasts scored, {facts['blind']:,} of them blind; {facts['waiting']:,} wait for their "
+        "measurement"
+    )
+    for reason, count in facts["not_scored"].items():
+        print(f"not scored: {count:,} ({reason})")
+    for name, title in (("laws", "blind forecasts"), ("laws_not_blind", "forecasts made after their measurement")):
+        if facts[name]:
+            print(f"\n{title}: scores in ln(loss), skill is the part of the CRPS of {facts['simplest']} that is saved")
+            _table(_SCORES, [_score(row) for row in facts[name]])
+    if len({row["distance"] for row in facts["by_distance"]}) > 1:
+        print("blind, by how far a target lies outside the fitted range")
+        _table(["outside", *_SCORES], [(row["distance"], *_score(row)) for row in facts["by_distance"]])
+    if len({row["date"] for row in facts["by_date"]}) > 1:
+        print("blind, by the day of the forecast")
+        _table(["made on", *_SCORES], [(row["date"], *_score(row)) for row in facts["by_date"]])
+
+
+_SCORES = ("law", "forecasts", "RMSLE", "bias", "in 50%", "in 90%", "CRPS", "90% score", "skill")
+
+
+def _score(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        row["law"],
+        f"{row['forecasts']:,}",
+        f"{row['rmsle']:.4f}",
+        f"{row['bias']:+.4f}",
+        f"{row['held_50']:.0%}",
+        f"{row['held_90']:.0%}",
+        f"{row['crps']:.4f}",
+        f"{row['interval_90']:.4f}",
+        f"{row['skill']:+.0%}" if row["skill"] is not None else "-",
     )
 
 

@@ -55,6 +55,15 @@ def add_laws(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of the fits' random starts")
 
 
+def add_prices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--price",
+        default=os.environ.get("UNSL_PRICE", ""),
+        metavar="DEVICE=USD",
+        help="dollars an hour, such as h100=2.5,cpu=0.05: costs are shown in money too (default: $UNSL_PRICE)",
+    )
+
+
 def add_wandb(parser: argparse.ArgumentParser) -> None:
     modes = ("auto", "online", "offline", "off")
     parser.add_argument("--wandb", choices=modes, default="auto", help="W&B: auto is online where there is a key")

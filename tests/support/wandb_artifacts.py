@@ -59,6 +59,10 @@ class StubArtifacts:
                     raise ValueError(f"{artifact.name} is committed without {lacking}")
                 artifact.committed = True
                 return {"commitArtifact": {"artifact": {"id": artifact.id, "digest": "digest"}}}
+            case "ArtifactByID":
+                artifact = self._by_id(variables["id"])
+                versions = [one for one in self.made if one.name == artifact.name and one.committed]
+                return {"artifact": _described(artifact, versions.index(artifact))}
         return None
 
     def take(self, path: str, content: bytes) -> None:
@@ -90,6 +94,19 @@ class StubArtifacts:
     def _by_id(self, id: str) -> StubArtifact:
         (artifact,) = (one for one in self.made if one.id == id)
         return artifact
+
+
+def _described(artifact: StubArtifact, version: int) -> dict[str, Any]:
+    """What the server says of a version, its own date included."""
+    project = {"id": "project", "internalId": "project", "name": "unsl", "entity": {"name": "tester"}}
+    sequence = {"__typename": "ArtifactSequence", "name": artifact.name, "project": project}
+    return {
+        **{"__typename": "Artifact", "id": artifact.id, "artifactSequence": sequence, "versionIndex": version},
+        **{"artifactType": {"name": artifact.kind}, "description": None, "metadata": "{}", "ttlDurationSeconds": -2},
+        **{"ttlIsInherited": True, "tags": [], "historyStep": None, "state": "COMMITTED", "size": 0},
+        **{"digest": hashlib.md5(json.dumps(artifact.manifest).encode()).hexdigest(), "commitHash": "commit"},
+        **{"fileCount": len(artifact.files), "createdAt": "2026-11-22T10:00:00Z", "updatedAt": None, "aliases": []},
+    }
 
 
 def _manifest(id: str, host: str) -> dict[str, Any]:

@@ -14,9 +14,11 @@ weight and 2 for the gradient of every layer's input but the first's.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -112,6 +114,10 @@ class Parity:
 
     def evaluation_steps(self, config: ParityConfig) -> tuple[int, ...]:
         return log_spaced_steps(config.steps, first=32, per_doubling=2)
+
+    def evaluation_fingerprint(self, config: ParityConfig) -> str:
+        """A hash of the test examples themselves, and of the label noise over which the metrics are expectations."""
+        return _test_fingerprint(config.bits, config.parity_bits, config.test_size, config.label_noise)
 
     def cohort_key(self, config: ParityConfig) -> tuple:
         if config.width > WIDEST_COHORT:
@@ -247,6 +253,12 @@ class Examples:
         flips = np.random.default_rng((seed, 2)).random(size) < noise
         odd = (np.unpackbits(packed, axis=1, count=config.parity_bits).sum(1) + flips) % 2
         return packed, 1 - 2 * odd.astype(np.int8)
+
+
+@cache
+def _test_fingerprint(bits: int, parity_bits: int, size: int, noise: float) -> str:
+    inputs, labels = Examples.test_set(ParityConfig(bits=bits, parity_bits=parity_bits, test_size=size))
+    return hashlib.sha256(inputs.tobytes() + labels.tobytes() + repr(noise).encode()).hexdigest()[:16]
 
 
 def _initial_weights(config: ParityConfig) -> np.ndarray:

@@ -46,6 +46,10 @@ class GpuTypes:
         """Every type with its memory in bytes; nothing until some node has told."""
         return {gpu: size for gpus in self._told.values() for gpu, size in gpus.items()}
 
+    def of(self, node: str) -> dict[str, int]:
+        """Types of one node; nothing where it has not told."""
+        return self._told.get(node, {})
+
     def _take_in(self) -> None:
         for node, answer in list(self._asked.items()):
             if ray.wait([answer], timeout=0)[0]:

@@ -1,0 +1,56 @@
+"""What a verb about forecasts is about: a study with its store, or a table of one's own. Either has a ledger."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.analysis import Divided, Question, divide, is_table_file, read_table
+from pipeline.store import Store
+from pipeline.study import Study
+from pipeline.verbs.fit import own_question
+from pipeline.verbs.verb import study_and_store
+
+TABLE_LAWS = ("m2", "cf", "bnsl", "unsl")
+"""Of a table that names none: as those of a study."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """See the module's docstring."""
+
+    name: str
+    store: Store
+    """Where its ledger is; of a study, its points too."""
+    study: Study | None
+    table: str = ""
+    """The table's file, where it is no study."""
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> About:
+        if not is_table_file(options.study):
+            study, store = study_and_store(options)
+            return cls(name=study.name, store=store, study=study)
+        stem = re.sub(r"[^a-z0-9]+", "-", Path(options.study).stem.lower()).strip("-") or "table"
+        return cls(name=options.study, store=Store(options.store, stem), study=None, table=options.study)
+
+    @property
+    def laws(self) -> Sequence[str]:
+        return self.study.laws if self.study else TABLE_LAWS
+
+    def rows(self) -> Any:
+        """Every measurement, as a pandas DataFrame. Raises PipelineError."""
+        return self.store.table() if self.study else read_table(self.table)
+
+    def question(self, options: argparse.Namespace, *, everything: bool = False) -> Question:
+        """What is asked of it; with `everything`, nothing is held out."""
+        question = Question.of_study(self.study) if self.study else own_question(options)
+        return replace(question, held_out="") if everything else question
+
+    def divide(self, question: Question, rows: Any) -> Divided:
+        """Its rows after a question's rules. Raises PipelineError where too little is left to fit."""
+        return divide(self.study, rows, question) if self.study else question.divide(rows)
