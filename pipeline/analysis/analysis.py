@@ -14,6 +14,9 @@ from pipeline.analysis.question import Divided, Question
 from pipeline.errors import PipelineError
 from pipeline.study import Study
 
+CODE = (".py", ".html", ".css", ".js")
+"""Endings of the files that turn points into a report."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
@@ -66,6 +69,7 @@ def fingerprint(study: Study, points: Any, *, laws: Sequence[str], seed: int) ->
     digest.update(pandas.util.hash_pandas_object(ordered, index=False).to_numpy().tobytes())
     for package in ("fitting", "pipeline"):
         folder = Path(importlib.import_module(package).__file__).parent
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(path.read_bytes())
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in CODE:
+                digest.update(path.read_bytes())
     return digest.hexdigest()

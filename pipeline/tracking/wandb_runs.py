@@ -22,11 +22,12 @@ from pipeline.errors import PipelineError
 from pipeline.store import Folder, Measured, SavedFit, Store
 from pipeline.study import Cell, Study, show_config
 from pipeline.tracking.pace import CREATIONS_AT_ONCE, CREATIONS_PER_SECOND, TokenBucket
-from pipeline.tracking.panels import figures_of
 from pipeline.tracking.sent import Sent
 
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
 """W&B's own servers, as `wandb login` names them in the netrc file."""
+PAGES = "https://wandb.ai"
+"""Where W&B's own servers show runs."""
 INIT_SECONDS = 30.0
 """For W&B to answer when a run is opened: long for a healthy server, short enough to get back to the other cells."""
 TABLE_SECONDS = 30.0
@@ -57,6 +58,16 @@ def choose_mode(mode: str) -> str:
     return "offline"
 
 
+def runs_url(mode: str, *, study: Study) -> str:
+    """Address of a cell's run at W&B, with `{cell}` for the cell; empty where runs stay here, or nobody names the owner
+    of the project. Raises PipelineError as `choose_mode` does.
+    """
+    owner = os.environ.get("WANDB_ENTITY", "")
+    if not owner or choose_mode(mode) != "online":
+        return ""
+    return f"{_base_url() or PAGES}/{owner}/{_project()}/runs/{study.name}-{{cell}}"
+
+
 class WandbRuns:
     """The runs of one study at W&B: one a cell, and one for its fit."""
 
@@ -77,7 +88,7 @@ class WandbRuns:
         # wandb puts its files into a folder of this name whatever it is told: do not nest two of them.
         self._root = os.path.dirname(folder) if os.path.basename(folder) == "wandb" else folder
         self.folder = os.path.join(self._root, "wandb")
-        self.project = os.environ.get("WANDB_PROJECT") or "unsl"
+        self.project = _project()
         self._varied = [name for axis in study.axes for name in axis.fields] + ["seed"]
         self._earlier: dict[str, list[str]] = {}
         """Folders with offline files of a run, by its identity; known once wandb is loaded."""
@@ -185,14 +196,14 @@ class WandbRuns:
             table = self._wandb.Table(
                 columns=columns, data=[[row.get(name) for name in columns] for row in rows], allow_mixed_types=True
             )
-            media = {f"{FIT}laws": table}
+            media: dict[str, Any] = {f"{FIT}laws": table}
+            pages = {f"figures/{name}": page for name, page in fit.panels.items()}
             if fit.report_here is not None:
                 with open(fit.report_here, encoding="utf-8") as file:
-                    page = file.read()
-                pages = {"report": page} | {f"figures/{name}": one for name, one in figures_of(page).items()}
+                    pages["report"] = file.read()
+            for name, page in pages.items():
                 # As text: what looks like the path of a file, wandb would open.
-                for name, one in pages.items():
-                    media[f"{FIT}{name}"] = self._wandb.Html(one, inject=False, data_is_not_path=True)
+                media[f"{FIT}{name}"] = self._wandb.Html(page, inject=False, data_is_not_path=True)
             run.log(media)
             run.summary.update(
                 {
@@ -393,6 +404,10 @@ def _plain(value: Any) -> Any:
 
 def _without_passwords(text: str) -> str:
     return re.sub(r"://[^/\s@]+@", "://***@", text)
+
+
+def _project() -> str:
+    return os.environ.get("WANDB_PROJECT") or "unsl"
 
 
 def _base_url() -> str:

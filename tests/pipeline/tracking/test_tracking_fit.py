@@ -14,17 +14,15 @@ from wandb_stub import WandbStub
 
 from pipeline import cli
 from pipeline.store import SavedFit
-from pipeline.tracking import make_tracker, sync
+from pipeline.tracking import make_tracker, runs_url, sync
 
 FIT = f"{STUDY.name}-fit"
 LAWS = [
     {"law": "cf", "status": "converged", "rmsle_fit": 0.1, "rmsle_held_out": None},
     {"law": "unsl", "status": "converged", "rmsle_fit": 0.05, "rmsle_held_out": 0.25},
 ]
-FIGURE = '<figure class=narrow><div><svg aria-label="{}"><circle r="3"/></svg></div></figure>'
-LABELS = ("Held-out predictions", "loss along a&amp;b", "Held-out predictions")
-PAGE = "<!doctype html><head><style>p { color: red }</style></head>\n<body>\n<table><td><svg></svg></td></table>\n"
-PAGE += "<p>and</p>".join(FIGURE.format(label) for label in LABELS) + "\n</body>\n</html>\n"
+PAGE = "<!doctype html><body>the report</body>"
+PANELS = {"along_step": "<!doctype html><body>a figure</body>", "residuals": "<!doctype html><body>another</body>"}
 
 
 @pytest.fixture
@@ -44,7 +42,7 @@ def file_of(server: WandbStub, panel: str) -> str:
 
 def send(laws, page, folder):
     tracker = make_tracker("online", study=STUDY, folder=folder)
-    tracker.summarise(SavedFit.from_rows(laws, page))
+    tracker.summarise(SavedFit.from_rows(laws, page, PANELS))
     return tracker.close(LONG)
 
 
@@ -72,12 +70,24 @@ def test_the_table_the_report_and_the_summary_are_at_the_server(server, page, fo
 def test_each_figure_of_the_report_is_a_panel(server, page, folder):
     send(LAWS, page, folder)
     panels = {name for name in server.runs[FIT].rows()[-1] if name.startswith("fit/figures/")}
-    assert panels == {
-        f"fit/figures/{name}" for name in ("held_out_predictions", "loss_along_a_b", "held_out_predictions_3")
-    }
-    shown = file_of(server, "fit/figures/loss_along_a_b")
-    assert FIGURE.format(LABELS[1]) in shown and FIGURE.format(LABELS[0]) not in shown
-    assert "color: red" in shown and shown.count("<svg") == 1, "with the report's style, and nothing else of it"
+    assert panels == {f"fit/figures/{name}" for name in PANELS}
+    assert {name: file_of(server, f"fit/figures/{name}") for name in PANELS} == PANELS
+
+
+def test_figures_reach_the_server_from_a_machine_without_the_report(server, store, page, folder):
+    SavedFit.from_rows(LAWS, page, PANELS).save(store.folder)
+    os.remove(page)
+    assert sync("online", study=STUDY, store=store, folder=folder, timeout_seconds=LONG).fits == 1
+    assert file_of(server, "fit/figures/residuals") == PANELS["residuals"]
+    assert "fit/report" not in server.runs[FIT].rows()[-1]
+
+
+def test_a_run_has_an_address_where_it_is_known(server, monkeypatch):
+    monkeypatch.setenv("WANDB_ENTITY", "lab")
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    url = server.environment["WANDB_BASE_URL"]
+    assert runs_url("online", study=STUDY) == f"{url}/lab/unsl/runs/{STUDY.name}-{{cell}}"
+    assert runs_url("offline", study=STUDY) == "" == runs_url("off", study=STUDY)
 
 
 def test_a_later_fit_is_shown_in_the_place_of_the_first(server, page, folder):
@@ -171,7 +181,7 @@ def test_unsl_report_brings_the_fit_to_the_server(server, store, tmp_path):
     assert file_of(server, "fit/report") == Path(done.stdout.split("report: ")[1].strip()).read_text()
     run = server.runs[FIT]
     figures = {name: file_of(server, name) for name in run.rows()[-1] if name.startswith("fit/figures/")}
-    assert {"fit/figures/held_out_predictions", "fit/figures/loss_along_parameters"} < figures.keys()
+    assert {"fit/figures/predictions", "fit/figures/along_parameters"} < figures.keys()
     assert all(shown.count("<svg ") == 1 and "--ink:" in shown for shown in figures.values())
     assert run.summary["fit/cf/rmsle_held_out"] == law["rmsle_held_out"]
 
