@@ -92,6 +92,10 @@ class _Still:
     def residuals(self, task: TaskFacts) -> Markup:
         return Markup(figures.residuals(task, task.fits[0]))
 
+    def reliability(self) -> Markup:
+        assert self._facts.ledger is not None
+        return Markup(figures.reliability(self._facts.ledger))
+
     def curves(self) -> Markup:
         assert self._facts.cells is not None
         return Markup(figures.learning_curves(self._facts.cells, self._scale))

@@ -43,6 +43,7 @@ function explorer(root) {
       const span = Math.log(top(one) / one.low);
       const show = () => {
         output.textContent = number(state.at[one.name], 4);
+        output.dataset.value = state.at[one.name];
         input.setAttribute("aria-valuetext", output.textContent);
       };
       input.value = Math.round(1000 * Math.log(state.at[one.name] / one.low) / span);
