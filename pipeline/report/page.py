@@ -189,6 +189,7 @@ def _templates() -> jinja2.Environment:
     made.filters |= {
         "number": number,
         "exact": exact,
+        "count": lambda value: f"{value:,}" if value < 100_000 else number(value),
         "times": times,
         "duration": duration,
         "enumeration": enumeration,
