@@ -68,9 +68,15 @@ class Table:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the measurements, whatever the order of the rows: equal for equal tables, on any machine."""
-        parts = {**self.columns, "y": self.y, **({} if self.group is None else {"group": self.group})}
+        """A hash of the measurements, whatever the order of the rows and the numbers of the groups: equal for equal
+        tables, on any machine."""
+        parts = {**self.columns, "y": self.y}
         order = np.lexsort([*parts.values()])
+        if self.group is not None:
+            # Numbered as they come up in that order, since their own numbers say nothing.
+            _, first, member_of = np.unique(self.group[order], return_index=True, return_inverse=True)
+            parts["group"] = np.empty(len(self), np.int64)
+            parts["group"][order] = first[member_of]
         digest = hashlib.sha256(f"{list(self.inputs)} {list(self.hyperparameters)} {self.ceiling!r}".encode())
         for values in parts.values():
             digest.update(np.ascontiguousarray(values[order], "<f8").tobytes())

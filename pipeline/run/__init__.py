@@ -5,6 +5,7 @@ from pipeline.run.driver import Driver, Listener, Outcome
 from pipeline.run.executors import Executor, Report, make_executor
 from pipeline.run.job import Job
 from pipeline.run.progress import Progress, clock
+from pipeline.run.schedule import Listed, Schedule, Stages, fitted_first
 from pipeline.run.worker import run_job, use_one_thread
 
 __all__ = [
@@ -12,11 +13,15 @@ __all__ = [
     "Driver",
     "Executor",
     "Job",
+    "Listed",
     "Listener",
     "Outcome",
     "Progress",
     "Report",
+    "Schedule",
+    "Stages",
     "clock",
+    "fitted_first",
     "make_executor",
     "run_job",
     "use_one_thread",

@@ -44,6 +44,10 @@ class Display:
         if self._bar or time.monotonic() - self._shown >= LOG_SECONDS:
             self._show()
 
+    def say(self, text: str) -> None:
+        """A line of news among the others."""
+        self._print(text)
+
     def close(self) -> None:
         self._show()
         if self._bar:

@@ -27,6 +27,7 @@ from pipeline.plan import LONGEST_JOB_SHARE, PlannedCell, Throughput, gather
 from pipeline.run.executors import Executor, Report
 from pipeline.run.job import Job
 from pipeline.run.packing import Packing
+from pipeline.run.schedule import Listed, Schedule
 from pipeline.store import Ended, Event, Failed, Failure, Measured, Used, Writer
 from pipeline.study import Cell, Study
 from trainers import Ending
@@ -90,34 +91,26 @@ class Driver:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _cells: dict[str, Cell] = field(default_factory=dict)
     _unfinished: dict[str, None] = field(default_factory=dict)
+    _ended: set[str] = field(default_factory=set)
     _seconds: dict[str, float] = field(default_factory=dict)
     _packing: Packing = field(default_factory=Packing)
     _throughput: Throughput = field(default_factory=lambda: Throughput.fit([]))
     _task_seconds: float = 0.0
     _stopping: bool = False
 
-    def run(self, planned: Sequence[PlannedCell], throughput: Throughput) -> Outcome:
+    def run(self, planned: Schedule | Sequence[PlannedCell], throughput: Throughput) -> Outcome:
         """Run the cells to their end, or until asked to stop. Every event is in the store when this returns."""
         began = time.monotonic()
-        self._cells = {one.cell.id: one.cell for one in planned}
-        self._unfinished = dict.fromkeys(self._cells)
+        schedule: Schedule = planned if hasattr(planned, "take") else Listed(planned)
+        self._throughput = throughput
         for cell in self.study.cells:
             if (used := self.writer.used(cell.id)) is not None:
                 self._packing.learn(cell, used)
-        cohorts = gather(
-            [one.cell for one in planned],
-            throughput,
-            cohort_size=self.study.cohort_size,
-            workers=self.executor.workers,
-        )
-        self._queue.extend(self._job(cohort) for cohort in cohorts)
-        self._throughput = throughput
-        fair_share = sum(one.predicted_seconds for one in planned) / self.executor.workers
-        self._task_seconds = min(TASK_SECONDS, fair_share * LONGEST_JOB_SHARE)
         outcome = Outcome()
         last_commit = time.monotonic()
         with _Signals(self.stop):
-            while self._running or (self._queue and not self._stopping):
+            while self._goes_on(schedule):
+                self._take_in(schedule)
                 self._fill()
                 reports = self.executor.poll(TICK_SECONDS)
                 self._record([event for report in reports for event in self._read(report)], outcome)
@@ -127,7 +120,7 @@ class Driver:
                 if time.monotonic() - last_commit > COMMIT_SECONDS:
                     self.writer.commit()
                     last_commit = time.monotonic()
-        outcome.interrupted, outcome.left = self._stopping, len(self._unfinished)
+        outcome.interrupted, outcome.left = self._stopping, len(self._unfinished) + schedule.waiting
         outcome.seconds = time.monotonic() - began
         return outcome
 
@@ -135,6 +128,24 @@ class Driver:
         """Start no more jobs, and ask the running ones to save and end."""
         self._stopping = True
         self.executor.stop()
+
+    def _goes_on(self, schedule: Schedule) -> bool:
+        if self._stopping:
+            return bool(self._running)
+        return bool(self._running or self._queue or not schedule.over)
+
+    def _take_in(self, schedule: Schedule) -> None:
+        """Queue what may run from now on: in cohorts, the longest first."""
+        if self._stopping or not (planned := schedule.take(self._ended)):
+            return
+        self._cells |= {one.cell.id: one.cell for one in planned}
+        self._unfinished |= dict.fromkeys(one.cell.id for one in planned)
+        workers = self.executor.workers
+        cells = [one.cell for one in planned]
+        cohorts = gather(cells, self._throughput, cohort_size=self.study.cohort_size, workers=workers)
+        self._queue.extend(self._job(cohort) for cohort in cohorts)
+        fair_share = sum(one.predicted_seconds for one in planned) / workers
+        self._task_seconds = min(TASK_SECONDS, fair_share * LONGEST_JOB_SHARE)
 
     def _job(self, cells: Sequence[Cell], *, tries: int = 1) -> Job:
         return Job(
@@ -202,6 +213,7 @@ class Driver:
                 self._packing.hear(self._cells[event.cell], event)
                 continue
             self._unfinished.pop(event.cell, None)
+            self._ended.add(event.cell)
             if isinstance(event, Failed):
                 outcome.failed += 1
             elif event.ending == Ending.DIVERGED:

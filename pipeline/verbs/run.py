@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from pipeline.errors import PipelineError
 from pipeline.plan import Budget, Plan, PlannedCell, State, make_plan
@@ -12,6 +13,9 @@ from pipeline.store import Writer
 from pipeline.study import show_config
 from pipeline.verbs.output import say
 from pipeline.verbs.verb import Verb, add_study, add_wandb, number_of_at_least, study_and_store, tracking_folder
+
+if TYPE_CHECKING:
+    from pipeline.forecasts import Entry
 
 TRACKING_CLOSE_SECONDS = 60.0
 """How long a finished run waits for W&B. What is not sent by then is sent by `unsl sync`."""
@@ -28,6 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--accept-changes", action="store_true", help="run changed cells as new ones")
     add("--budget", metavar="HOURS", help="what the study may cost in all, such as 40gpu-hours")
     add("--trim", action="store_true", help="hold back the cells that the budget does not cover")
+    add("--no-forecast", action="store_true", help="run held-out cells without writing down what the laws say of them")
     add("--hang-minutes", type=float, default=30.0, help="end a job that is silent this long (default: 30)")
     add_wandb(parser)
 
@@ -48,10 +53,12 @@ def run(options: argparse.Namespace) -> int:
 def _run(
     options: argparse.Namespace, made: Plan, planned: list[PlannedCell], writer: Writer, budget: Budget | None
 ) -> int:
+    from pipeline.forecasts import ForecastFirst, Ledger, forecast_held_out
     from pipeline.run import Display, Driver, Progress, clock, make_executor, use_one_thread
     from pipeline.tracking import make_tracker
 
     study, store = made.study, writer.store
+    Ledger(store.folder).entries()  # One that does not hold is said so now, not when its forecast is due.
     use_one_thread()
     with ExitStack() as stack:
         executor = make_executor(
@@ -79,13 +86,21 @@ def _run(
         )
         display = Display(progress)
         stack.callback(display.close)
+
+        def forecast() -> Entry | None:
+            display.say(f"all that is fitted is measured: {', '.join(study.laws)} forecast what is held out")
+            return forecast_held_out(study, store, [one.cell for one in planned])
+
+        first = ForecastFirst(study, planned, forecast, beside=options.executor != "inline")
         outcome = Driver(
             study=study,
             writer=writer,
             executor=executor,
-            listeners=(display, tracker),
+            listeners=(display, tracker, first),
             budget_seconds=3600 * (budget.hours - spent_hours) if budget else math.inf,
-        ).run(planned, made.throughput)
+        ).run(planned if options.no_forecast else first, made.throughput)
+    if first.entry:
+        print(_written(first.entry))
     predicted = sum(one.predicted_seconds for one in planned)
     left = f", {outcome.left} left to run: unsl run {study.name} goes on" if outcome.left else ""
     print(
@@ -97,6 +112,16 @@ def _run(
     if outcome.failed:
         print(f"unsl status {study.name} --failed shows why; unsl run {study.name} --retry failed tries again")
     return outcome.exit_code
+
+
+def _written(entry: Entry) -> str:
+    """What was forecast, in a line."""
+    said = ", ".join(law.law for law in entry.laws) or "no law"
+    blind = sum(entry.blind)
+    return (
+        f"forecast: {len(entry):,} held-out points by {said}, {blind:,} of them blind: entry {entry.number} of the "
+        f"ledger. Next: unsl check {entry.about}"
+    )
 
 
 def _refuse_changes(made: Plan, *, accepted: bool) -> None:

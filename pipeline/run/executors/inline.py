@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 from pipeline.run.executors import Line, Report, read_lines, run_jobs
 from pipeline.run.job import Job
 from pipeline.run.worker import gpu_types
+
+IDLE_SECONDS = 0.05
+"""Between looks for work where there is none: what a study may wait for is measured in seconds."""
 
 
 class InlineExecutor:
@@ -29,6 +33,9 @@ class InlineExecutor:
         self._batches = run_jobs(jobs, lambda: self._stopping)
 
     def poll(self, timeout: float) -> list[Report]:
+        if not self._jobs:
+            time.sleep(min(timeout, IDLE_SECONDS))
+            return []
         batch = next(self._batches, None)
         if batch is None:
             self._jobs = ()

@@ -77,6 +77,7 @@ class RayExecutor:
 
     def poll(self, timeout: float) -> list[Report]:
         if not self._tasks:
+            time.sleep(timeout)
             return []
         if time.monotonic() - self._asked > BEAT_SECONDS:
             self._asked = time.monotonic()
