@@ -46,7 +46,8 @@ class Optimum:
     at: every column, those that were fixed too. y: what the law says there; low, high: the interval of that. intervals:
     of the optimum in each free column, over the draws. off_by_two: for each free column, by what part y rises where
     it is half and where it is twice its optimum, the others chosen anew within the budget; infinite where they cannot
-    be, absent where nothing is left to choose. edges: columns whose optimum
+    be, absent where nothing is left to choose. worth: d ln y / d ln budget, Lagrange's multiplier without units; above
+    0 where the law would rather spend less. edges: columns whose optimum
     is the end of the search, so that nothing but that end holds it. beyond: by what factor each column lies outside
     the fitted range, 1 inside.
     """
@@ -58,6 +59,7 @@ class Optimum:
     high: float
     intervals: Mapping[str, tuple[float, float]]
     off_by_two: Mapping[str, tuple[float, float]]
+    worth: float
     edges: tuple[str, ...]
     beyond: Mapping[str, float]
 
@@ -121,6 +123,7 @@ def allocate(
     drawn = search.draw(fit, place, draws, seed)
     tails = (0.5 - level / 2, 0.5 + level / 2)
     twice = {name: search.off_by(name, columns[name][:, 0], log_y) for name in search.free}
+    worth = search.worth(place, log_y)
     optima = []
     for i, one in enumerate(budget):
         ends = {name: tuple(np.exp(np.quantile(drawn[name][:, i], tails)).tolist()) for name in search.free}
@@ -135,6 +138,7 @@ def allocate(
                 high=float(high),
                 intervals=ends,
                 off_by_two={name: tuple(rise[:, i].tolist()) for name, rise in twice.items() if rise is not None},
+                worth=float(worth[i]),
                 edges=search.edges(place[i]),
                 beyond={name: search.beyond(name, at[name]) for name in search.frame.centre},
             )
@@ -387,6 +391,14 @@ class _Search:
                 return None
             rises.append(np.expm1(search.solve(search.law)[1] - log_y))
         return np.array(rises)
+
+    def worth(self, place: np.ndarray, log_y: np.ndarray) -> np.ndarray:
+        """d ln y / d ln budget at the optima. By the envelope theorem they may stay where they are but for what spends
+        the budget."""
+        less, more = (
+            self.at(self.log_budget + step).objective(place[:, None, :], self.law)[:, 0] for step in (-_STEP, _STEP)
+        )
+        return np.where(np.isfinite(less) & np.isfinite(more), (more - less) / (2 * _STEP), (log_y - less) / _STEP)
 
     def edges(self, place: np.ndarray) -> tuple[str, ...]:
         """Columns whose optimum is an end of the box."""

@@ -1,5 +1,6 @@
 """The verbs of the command line, one file each: options in, values shown, exit code out."""
 
+from pipeline.verbs.allocate import ALLOCATE
 from pipeline.verbs.check import CHECK
 from pipeline.verbs.exam import EXAM
 from pipeline.verbs.fit import FIT
@@ -14,4 +15,4 @@ from pipeline.verbs.verb import Verb
 
 __all__ = ["VERBS", "Verb"]
 
-VERBS = (PLAN, RUN, STATUS, FIT, FORECAST, LEDGER, CHECK, REPORT, EXAM, SYNC)
+VERBS = (PLAN, RUN, STATUS, FIT, FORECAST, LEDGER, CHECK, ALLOCATE, REPORT, EXAM, SYNC)

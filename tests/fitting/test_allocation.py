@@ -71,6 +71,12 @@ def test_lagranges_conditions(chinchilla, cost, extra):
         assert law[0] / price[0] == pytest.approx(law[1] / price[1], rel=1e-5)
 
 
+def test_the_worth_of_the_budget_is_the_slope_of_the_optimum(chinchilla):
+    low, one, high = allocate(chinchilla, "6 * N * D", [0.99e22, 1e22, 1.01e22]).optima
+    assert one.worth == pytest.approx(math.log(high.y / low.y) / math.log(high.budget / low.budget), rel=1e-3)
+    assert one.worth < 0
+
+
 def test_serving_a_model_makes_it_smaller(chinchilla):
     (trained,) = allocate(chinchilla, "6 * N * D", [1e22]).optima
     (served,) = allocate(chinchilla, "6 * N * D + 2 * N * T", [1e22], fixed={"T": 1e12}).optima
