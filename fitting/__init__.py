@@ -62,17 +62,19 @@ on tables of two dozen rows, which the additive law of five predicts best.
 """
 
 from . import priors, tape
-from .allocation import Allocation, Optimum, allocate
+from .allocation import Allocation, Allocations, allocate
 from .candidates import PLAIN, Recipe
 from .errors import FittingError
 from .expression import Expression, Quantity, parse_expression, parse_quantity
-from .fits import Comparison, Fit, FitStatus, compare, fit
+from .fits import Comparison, Comparisons, Fit, FitStatus, compare, fit
 from .forecast import Forecast
 from .law import Form, Frame, Law
 from .laws import LAWS, Bnsl, find_law, load_law, log_data_constrained
 from .metric import Metric
+from .optimum import PUBLISHED, Optimum, published
 from .rmsle import Rmsle, rmsle
 from .solver import HUBER_WIDTH, Loss
+from .summary import Summary
 from .table import Table
 from .uncertainty import Uncertainty
 
@@ -80,9 +82,12 @@ __all__ = [
     "HUBER_WIDTH",
     "LAWS",
     "PLAIN",
+    "PUBLISHED",
     "Allocation",
+    "Allocations",
     "Bnsl",
     "Comparison",
+    "Comparisons",
     "Expression",
     "Fit",
     "FitStatus",
@@ -97,6 +102,7 @@ __all__ = [
     "Quantity",
     "Recipe",
     "Rmsle",
+    "Summary",
     "Table",
     "Uncertainty",
     "allocate",
@@ -108,6 +114,7 @@ __all__ = [
     "parse_expression",
     "parse_quantity",
     "priors",
+    "published",
     "rmsle",
     "tape",
 ]

@@ -19,9 +19,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .candidates import Member
 from .errors import FittingError
 from .expression import Expression, Quantity, parse_expression, parse_quantity
 from .fits import Fit
+from .forecast import Belief
 from .threads import single_threaded
 
 # Beyond the fitted range the search goes so far: inputs are asked for at scales that nobody has trained, while of a
@@ -40,11 +42,11 @@ _DRAWN = 3e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimum:
+class Allocation:
     """The best use of one budget.
 
-    at: every column, those that were fixed too. y: what the law says there; low, high: the interval of that. intervals:
-    of the optimum in each free column, over the draws. off_by_two: for each free column, by what part y rises where
+    at: every column, those that were fixed too. y: what the law says there; low, high: the interval of a measurement
+    there. intervals: of the optimum in each free column, over the draws. off_by_two: for each free column, by what part y rises where
     it is half and where it is twice its optimum, the others chosen anew within the budget; infinite where they cannot
     be, absent where nothing is left to choose. worth: d ln y / d ln budget, Lagrange's multiplier without units; above
     0 where the law would rather spend less. edges: columns whose optimum
@@ -65,7 +67,7 @@ class Optimum:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Allocation:
+class Allocations:
     """The best use of several budgets, and how it grows with them.
 
     exponents: for each free column, d ln x / d ln budget over the budgets, with its interval.
@@ -74,7 +76,7 @@ class Allocation:
     law: str
     cost: str
     level: float
-    optima: tuple[Optimum, ...]
+    optima: tuple[Allocation, ...]
     exponents: Mapping[str, tuple[float, float, float]]
     _search: _Search = field(repr=False, compare=False)
 
@@ -100,7 +102,7 @@ def allocate(
     level: float = 0.9,
     draws: int = 100,
     seed: int = 0,
-) -> Allocation:
+) -> Allocations:
     """Minimise a fitted law under each budget, all of which is spent.
 
     cost: an expression of columns, and of names that `fixed` gives: `6 * N * D + 2 * N * T`. fixed: columns that are
@@ -127,15 +129,15 @@ def allocate(
     optima = []
     for i, one in enumerate(budget):
         ends = {name: tuple(np.exp(np.quantile(drawn[name][:, i], tails)).tolist()) for name in search.free}
-        low, high = np.exp(np.quantile(drawn["y"][:, i], tails))
         at = {name: float(values[i, 0]) for name, values in columns.items()} | dict(fixed or {})
+        said = fit.forecast(at, level)
         optima.append(
-            Optimum(
+            Allocation(
                 budget=float(one),
                 at=at,
                 y=float(np.exp(log_y[i])),
-                low=float(low),
-                high=float(high),
+                low=float(said.low),
+                high=float(said.high),
                 intervals=ends,
                 off_by_two={name: tuple(rise[:, i].tolist()) for name, rise in twice.items() if rise is not None},
                 worth=float(worth[i]),
@@ -146,7 +148,7 @@ def allocate(
     slopes = {name: _slope(np.log(around), np.log(columns[name][:, 0])[None, :])[0] for name in search.free}
     drawn_slopes = {name: _slope(np.log(around), drawn[name]) for name in search.free}
     exponents = {name: (float(slopes[name]), *np.quantile(drawn_slopes[name], tails).tolist()) for name in search.free}
-    return Allocation(
+    return Allocations(
         law=fit.law,
         cost=search.cost.text,
         level=level,
@@ -347,40 +349,31 @@ class _Search:
         return gradient, curvature
 
     def draw(self, fit: Fit, place: np.ndarray, count: int, seed: int) -> dict[str, np.ndarray]:
-        """ln of the optimum in every free column and ln y there, for draws from what the fit believes; shapes (count,
-        problems)."""
+        """ln of the optimum in every free column, for draws from what the fit believes; of shape (count, problems)."""
         belief, random = fit.belief, np.random.default_rng(seed)
         problems = self.log_budget.size
-        who = np.arange(count) % len(belief.members)
-        found = {name: np.empty((count, problems)) for name in (*self.free, "y")}
+        # First those whose covariance is known, then the others.
+        known = belief.curved
+        pool = [*known, *(m for m in belief.members if not any(m is one for one in known))]
+        who = np.arange(count) % len(pool)
+        found = {name: np.empty((count, problems)) for name in self.free}
         by_form: dict[str, list[int]] = {}
         for number, member in enumerate(who):
-            by_form.setdefault(belief.members[member].form.structure, []).append(number)
+            by_form.setdefault(pool[member].form.structure, []).append(number)
         for numbers in by_form.values():
-            form = belief.members[who[numbers[0]]].form
-            raw = np.array([self._drawn(belief, int(who[number]), random) for number in numbers])
+            form = pool[who[numbers[0]]].form
+            raw = np.array([_drawn(belief, pool[who[number]], int(who[number]), random) for number in numbers])
             wide = self._with(
                 log_budget=np.tile(self.log_budget, len(numbers)),
                 fixed={name: np.tile(values, len(numbers)) for name, values in self.fixed.items()},
             )
             law = _drawn_law(form, np.repeat(raw, problems, axis=0))
             start = np.tile(place, (len(numbers), 1))
-            at, log_y = wide.descend(start, np.ones(self.dimensions), law, until=_DRAWN)
+            at, _ = wide.descend(start, np.ones(self.dimensions), law, until=_DRAWN)
             columns = wide.columns(at[:, None, :])
             for name in self.free:
                 found[name][numbers] = columns[name][:, 0].reshape(len(numbers), problems)
-            found["y"][numbers] = log_y.reshape(len(numbers), problems)
         return found
-
-    @staticmethod
-    def _drawn(belief: object, number: int, random: np.random.Generator) -> np.ndarray:
-        """Raw parameters of a member, drawn where its covariance is known."""
-        member = belief.members[number]
-        if number >= len(belief.covariances):
-            return member.raw
-        values, vectors = np.linalg.eigh(belief.covariances[number])
-        spread = belief.stretch * np.sqrt(np.maximum(values, 0.0))
-        return member.raw + vectors @ (spread * random.standard_normal(member.raw.size))
 
     def off_by(self, name: str, best: np.ndarray, log_y: np.ndarray) -> np.ndarray | None:
         """By what part y rises where a column is half and twice its optimum, the rest chosen anew; (2, problems)."""
@@ -441,6 +434,15 @@ def _drawn_law(form: object, raw: np.ndarray) -> LogY:
         return np.where(np.isfinite(out), np.broadcast_to(out, shape), np.inf)
 
     return law
+
+
+def _drawn(belief: Belief, member: Member, number: int, random: np.random.Generator) -> np.ndarray:
+    """Raw parameters of a member, drawn where its covariance is known."""
+    if number >= len(belief.covariances):
+        return member.raw
+    values, vectors = np.linalg.eigh(belief.covariances[number])
+    spread = belief.stretch * np.sqrt(np.maximum(values, 0.0))
+    return member.raw + vectors @ (spread * random.standard_normal(member.raw.size))
 
 
 def _stencil(dimensions: int) -> np.ndarray:

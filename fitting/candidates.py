@@ -7,13 +7,14 @@ which of them predict. [ours]
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .law import Form
+from .law import Form, Frame
 from .solver import Ending, Loss, solve
+from .table import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class Recipe:
     share: float = 0.1
     frontier: float = 0.25
     budget: int = 30
-    settling: int = 300
+    settling: int = 1000
     gain: float = 1e-3
 
 
@@ -60,6 +61,36 @@ PLAIN = Recipe(
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What forms are fitted to. z: centred logarithms, each (rows,); log_y; weights, of mean 1; q: 0 to 1 with scale.
+    measured: how many measurements the rows are means of; within: their mean squared difference from those means.
+    """
+
+    z: Mapping[str, np.ndarray]
+    log_y: np.ndarray
+    weights: np.ndarray
+    q: np.ndarray
+    measured: int
+    within: float
+
+    @classmethod
+    def from_table(cls, table: Table, frame: Frame, q: np.ndarray, *, measured: int, within: float) -> Rows:
+        weights = np.ones(len(table)) if table.weights is None else table.weights
+        return cls(
+            z=frame.coordinates(table.columns),
+            log_y=np.log(table.y),
+            weights=weights / weights.mean(),
+            q=q,
+            measured=measured,
+            within=within,
+        )
+
+    def emphasised(self, emphasis: float | Sequence[float]) -> np.ndarray:
+        """Weights with more on the rows of largest scale, (rows,) or (emphases, rows)."""
+        return self.weights * np.exp(np.multiply.outer(emphasis, self.q - 1.0))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Member:
     """One fitted candidate: a form, its raw parameters, the ridge they were fitted with, its mean loss on the fitted
     rows, its error on the frontier (nan if none).
@@ -74,15 +105,34 @@ class Member:
     key: tuple[str, int, int]
 
 
-def ridge_path(
-    form: Form, z: Mapping[str, np.ndarray], log_y: np.ndarray, q: np.ndarray, *, recipe: Recipe, loss: Loss, seed: int
-) -> list[Member]:
-    """All candidates of one form: the best start at every (ridge level, emphasis)."""
-    draws = np.random.default_rng(seed).standard_normal((recipe.starts - 1, form.size))
-    start = np.concatenate([np.zeros((1, form.size)), draws])
-    kinds = len(recipe.emphasis)
-    raw = np.tile(start, (kinds, 1))
-    weights = np.repeat(_emphasised(q, recipe), recipe.starts, axis=0)
+def ridge_paths(forms: Sequence[Form], rows: Rows, *, recipe: Recipe, loss: Loss, seed: int) -> list[Member]:
+    """All candidates of several forms, in their order: the best start at every (ridge level, emphasis)."""
+    batches: dict[str, list[Form]] = {}
+    for form in forms:
+        batches.setdefault(form.host[0].structure, []).append(form)
+    members = [m for batch in batches.values() for m in _batch(batch, rows, recipe=recipe, loss=loss, seed=seed)]
+    place = {form.structure: k for k, form in enumerate(forms)}
+    return sorted(members, key=lambda m: place[m.form.structure])
+
+
+def _batch(forms: Sequence[Form], rows: Rows, *, recipe: Recipe, loss: Loss, seed: int) -> list[Member]:
+    """The candidates of forms of one host: form by form, and within each the emphases and their starts."""
+    host = forms[0].host[0]
+    kinds, starts = len(recipe.emphasis), recipe.starts
+    each = kinds * starts
+    raw, fixed = np.zeros((len(forms) * each, host.size)), np.zeros((len(forms) * each, host.size))
+    own_places = []
+    for k, form in enumerate(forms):
+        mine = slice(k * each, (k + 1) * each)
+        absent = form.host[1]
+        places = [host.parameters.index(name) for name in form.parameters]
+        draws = np.random.default_rng(seed).standard_normal((starts - 1, form.size))
+        raw[mine, places] = np.tile(np.concatenate([np.zeros((1, form.size)), draws]), (kinds, 1))
+        for name, value in absent.items():
+            raw[mine, host.parameters.index(name)] = value
+            fixed[mine, host.parameters.index(name)] = 1.0
+        own_places.append(places)
+    weights = np.tile(np.repeat(rows.emphasised(recipe.emphasis), starts, axis=0), (len(forms), 1))
     members: list[Member] = []
     own: np.ndarray | None = None
     for level in range(len(recipe.ridges) + len(recipe.own_ridges)):
@@ -92,51 +142,54 @@ def ridge_path(
             assert own is not None
             ridge = own * recipe.own_ridges[level - len(recipe.ridges)]
         solution = solve(
-            form, z, log_y, raw, ridge=ridge, weights=weights, loss=loss, budget=recipe.budget, gain=recipe.gain
+            host,
+            rows.z,
+            rows.log_y,
+            raw,
+            ridge=ridge,
+            weights=weights,
+            fixed=fixed if fixed.any() else None,
+            loss=loss,
+            budget=recipe.budget,
+            gain=recipe.gain,
         )
         raw = solution.raw
         if level == len(recipe.ridges) - 1:
             own = np.empty(len(raw))
-        for kind in range(kinds):
-            block = slice(kind * recipe.starts, (kind + 1) * recipe.starts)
-            best = block.start + int(np.argmin(solution.objective[block]))
-            if own is not None and level == len(recipe.ridges) - 1:
-                own[block] = solution.loss[best] / log_y.size
-            if np.isfinite(solution.objective[best]):
-                members.append(
-                    Member(
-                        form=form,
-                        raw=raw[best].copy(),
-                        ridge=float(ridge[best]),
-                        loss=float(solution.loss[best]),
-                        ending=solution.endings[best],
-                        score=float("nan"),
-                        key=(form.structure, level, kind),
+        for k, form in enumerate(forms):
+            for kind in range(kinds):
+                block = slice(k * each + kind * starts, k * each + (kind + 1) * starts)
+                best = block.start + int(np.argmin(solution.objective[block]))
+                if own is not None and level == len(recipe.ridges) - 1:
+                    own[block] = (solution.loss[best] + rows.within) / rows.measured
+                if np.isfinite(solution.objective[best]):
+                    members.append(
+                        Member(
+                            form=form,
+                            raw=raw[best, own_places[k]],
+                            ridge=float(ridge[best]),
+                            loss=float(solution.loss[best]),
+                            ending=solution.endings[best],
+                            score=float("nan"),
+                            key=(form.structure, level, kind),
+                        )
                     )
-                )
     return members
 
 
-def settled(
-    member: Member, z: Mapping[str, np.ndarray], log_y: np.ndarray, q: np.ndarray, *, recipe: Recipe, loss: Loss
-) -> Member:
+def settled(member: Member, rows: Rows, *, recipe: Recipe, loss: Loss) -> Member:
     """The same candidate taken to its minimum, if the path left it on the way there."""
-    if member.ending is not Ending.BUDGET_SPENT:
+    if member.ending in (Ending.CONVERGED, Ending.FAILED):
         return member
     found = solve(
         member.form,
-        z,
-        log_y,
+        rows.z,
+        rows.log_y,
         member.raw[None, :],
         ridge=member.ridge,
-        weights=_emphasised(q, recipe)[member.key[2]],
+        weights=rows.emphasised(recipe.emphasis[member.key[2]]),
         loss=loss,
         budget=recipe.settling,
-        gain=recipe.gain,
+        gain=0.0,
     )
     return replace(member, raw=found.raw[0], loss=float(found.loss[0]), ending=found.endings[0])
-
-
-def _emphasised(q: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """Weights of the rows, (emphases, rows)."""
-    return np.exp(np.outer(recipe.emphasis, q - 1.0))

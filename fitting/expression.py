@@ -216,7 +216,12 @@ def _yes_no(value: np.ndarray, node: ast.AST, text: str) -> np.ndarray:
 
 def _join(function: Any, left: np.ndarray, right: np.ndarray, node: ast.AST, text: str) -> np.ndarray:
     try:
-        return np.asarray(function(left, right))
+        with np.errstate(divide="raise", invalid="raise", over="ignore", under="ignore"):
+            return np.asarray(function(left, right))
+    except FloatingPointError:
+        raise FittingError(
+            f"{_piece(node, text)} divides by zero, or has no value, in some row: compare by multiplication instead"
+        ) from None
     except ValueError:
         raise FittingError(
             f"{_piece(node, text)} joins columns of different lengths, {left.shape} and {right.shape}"

@@ -7,26 +7,28 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
 from . import storage
 from .candidates import Member, Recipe
+from .code import python_function
 from .errors import FittingError
 from .forecast import Belief, Forecast, seed_noise
 from .law import Law
-from .laws import find_law
+from .laws import SUFFIX, Averaged, Constrained, find_law
+from .optimum import Optimum, optima
 from .rmsle import Rmsle, rmsle
-from .selection import select
+from .selection import scale_coordinate, select
 from .solver import Ending, Loss
+from .summary import Coefficient, Summary, diagnostics, latex, residual_warnings
 from .table import Table
 from .threads import single_threaded
 from .uncertainty import Uncertainty, uncertainty
 
-# Beyond this, a raw parameter that saturates has moved its quantity to within half a per cent of the limit.
-_SATURATED = 3.0
-# Rows beyond this many are thinned before fitting: they add time, not knowledge, to laws of some twenty coefficients.
-_MOST_ROWS = 500
+# Fits of a table of counts, each weighted by the one before: the third moves coefficients by less than their errors.
+_ROUNDS = 3
 # Draws behind an interval of a coefficient: the ends of a 90% interval then repeat to a tenth of its width.
 _DRAWS = 500
 
@@ -44,9 +46,11 @@ class FitStatus(enum.Enum):
 class Fit:
     """A law with its coefficients.
 
-    law: name. structure: what selection picked, for the member that ranks first. coefficients: that member's, named,
-    in the units of the table. rmsle: of the averaged prediction, on the rows that were fitted (as many as its `points`:
-    a long table is thinned). rows: of the table. seconds: time taken. fingerprint: of the table.
+    law: name. structure: what selection picked. coefficients: of the equation, named, in the units of the table. rmsle:
+    of what the law predicts with (the equation; the mean of its members for a law called `-mean`), on all rows of the
+    table. rows: of the table. seconds: time taken. fingerprint: of the table. fixed, tied: coefficients that
+    were held, and pairs. table: itself, unless the fit was read
+    from JSON.
     """
 
     law: str
@@ -58,10 +62,13 @@ class Fit:
     seconds: float
     fingerprint: str = field(repr=False)
     belief: Belief | None = field(repr=False)
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    tied: Sequence[tuple[str, str]] = ()
+    table: Table | None = field(repr=False, default=None, compare=False)
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The candidates that predict together, best first; none if the fit failed."""
+        """The candidates whose mean the equation follows, best first; none if the fit failed."""
         return () if self.belief is None else self.belief.members
 
     @property
@@ -72,7 +79,7 @@ class Fit:
     def predict(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """The metric at columns (arrays of one common shape, or scalars), in units of the table's y; of that shape."""
         z, shape = self._coordinates(columns)
-        return np.exp(np.mean([m.form.predict_log(m.raw[None, :], z)[0] for m in self.members], axis=0)).reshape(shape)
+        return np.exp(self.belief.log_y(z)).reshape(shape)
 
     def forecast(self, columns: Mapping[str, np.ndarray], level: float = 0.9) -> Forecast:
         """The prediction with an interval that holds a new measurement with probability `level`; see `forecast`."""
@@ -100,7 +107,7 @@ class Fit:
             raise FittingError(f"the level of an interval is a probability between 0 and 1, not {level}")
         if self.belief is None:
             return {}
-        first = self.belief.members[0]
+        first = self.belief.shown
         # The draws are part of the answer, not of the fit: a fixed seed makes the answer repeatable.
         raws = np.random.default_rng(0).multivariate_normal(first.raw, self.belief.covariances[0], size=_DRAWS)
         values = [first.form.coefficients(raw) for raw in raws]
@@ -108,6 +115,103 @@ class Fit:
         return {
             name: tuple(float(q) for q in np.quantile([v[name] for v in values], tails)) for name in self.coefficients
         }
+
+    def averaged(self) -> Fit:
+        """The same fit under the other condition: it predicts with the mean of its members."""
+        belief = self._known.averaged()
+        score = self.rmsle
+        if self.table is not None:
+            score = rmsle(np.exp(belief.log_y(self._coordinates(self.table.columns)[0])), self.table.y)
+        return replace(self, law=self.law + SUFFIX, rmsle=score, belief=belief)
+
+    def residuals(self, table: Table | None = None) -> np.ndarray:
+        """ln measured - ln predicted, a row each; of the table that was fitted, or of another.
+
+        Raises FittingError after `from_json`, which has no table, unless one is given.
+        """
+        table = self.table if table is None else table
+        if table is None:
+            raise FittingError("a fit that was read from JSON has no table; give it: residuals(table)")
+        return np.log(table.y) - np.log(self.predict(table.columns))
+
+    def summary(self) -> Summary:
+        """The equation, its coefficients with errors, diagnostics of the residuals, and what to mind."""
+        belief = self._known
+        shown = belief.shown
+        wide, narrow = self.coefficient_intervals(0.9), self.coefficient_intervals(0.68)
+        facts = {"rows": f"{self.rows}", "RMSLE on them": str(self.rmsle)}
+        warnings = []
+        if self.status is not FitStatus.CONVERGED:
+            names = ", ".join(at_bound(shown))
+            warnings.append(f"status: {self.status.value}" + (f" ({names})" if names else ""))
+        if self.table is not None:
+            residuals = self.residuals()
+            found = diagnostics(residuals, scale_coordinate(self.table, None))
+            facts |= {
+                "residuals": f"skewness {found['skewness']:.2f}, excess kurtosis {found['kurtosis']:.2f}, "
+                f"correlation of neighbours {found['neighbours']:.2f}"
+            }
+            warnings += residual_warnings(residuals, found)
+        facts |= {
+            "noise of a measurement": f"{belief.noise:.2%}"
+            + (" (replicates)" if belief.seed > belief.residual else ""),
+            "independent rows left": f"{belief.degrees_of_freedom:.0f}",
+        }
+        if self.rows < 3 * shown.form.size:
+            warnings.append(f"{self.rows} rows for {shown.form.size} coefficients: they say little one by one")
+        return Summary(
+            law=self.law,
+            status=self.status.value,
+            structure=self.structure,
+            equation=shown.form.equation,
+            latex="y = " + latex(shown.form.equation, list(shown.form.frame.centre)),
+            coefficients=tuple(
+                Coefficient(
+                    name=name,
+                    value=value,
+                    error=(narrow[name][1] - narrow[name][0]) / 2,
+                    low=wide[name][0],
+                    high=wide[name][1],
+                )
+                for name, value in self.coefficients.items()
+            ),
+            diagnostics=facts,
+            warnings=tuple(warnings),
+        )
+
+    def optima(self, inputs: Mapping[str, np.ndarray], level: float = 0.9) -> dict[str, Optimum]:
+        """The best hyperparameters at places given by their inputs, by name, with intervals; see `optimum`."""
+        columns = {name: np.atleast_1d(np.asarray(values, float)) for name, values in inputs.items()}
+        try:
+            spread = np.broadcast_arrays(*columns.values())
+        except ValueError:
+            raise FittingError("the inputs have different lengths; give arrays of one length") from None
+        return optima(self._known, dict(zip(columns, spread, strict=True)), level)
+
+    def to_python(self, name: str = "predict") -> str:
+        """Source of a Python function of the columns that gives the same y and needs nothing but `math`.
+
+        Raises FittingError for a law that calculates outside `tape`, and for the mean of candidates.
+        """
+        belief = self._known
+        if belief.equation is None:
+            one = self.law.removesuffix(SUFFIX)
+            raise FittingError(f"{self.law} is the mean of several equations; {one} is a single one")
+        columns = ", ".join(f"{c} = {v:.12g}" for c, v in self.coefficients.items())
+        comments = [f"{self.law}: y = {belief.equation.form.equation}", "", columns]
+        return python_function(belief.equation.form, belief.equation.raw, name=name, comments=comments)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Measured against predicted, and residuals against scale: a matplotlib Figure. axes: two of your own."""
+        from .plot import draw  # here, because importing matplotlib costs more than a fit
+
+        return draw(self, axes)
+
+    @property
+    def _known(self) -> Belief:
+        if self.belief is None:
+            raise FittingError(f"{self.law} could not be fitted to this table (status failed), so it has no equation")
+        return self.belief
 
     def to_json(self) -> str:
         """Everything that a forecast is made of, as text; see `storage`. The table itself is not in it."""
@@ -121,6 +225,8 @@ class Fit:
                 "rows": self.rows,
                 "seconds": self.seconds,
                 "fingerprint": self.fingerprint,
+                "fixed": dict(self.fixed),
+                "tied": [list(pair) for pair in self.tied],
                 "belief": storage.belief_to_json(self.belief),
             }
         )
@@ -133,9 +239,11 @@ class Fit:
         law whose formula has changed since.
         """
         value = storage.read(text)
-        value["belief"] = storage.belief_from_json(value["belief"], find_law(value["law"] if law is None else law))
+        value["tied"] = tuple((one, other) for one, other in value["tied"])
+        known = _constrained(find_law(value["law"] if law is None else law), value["fixed"], value["tied"])
+        value["belief"] = storage.belief_from_json(value["belief"], known)
         value["status"], value["rmsle"] = FitStatus(value["status"]), Rmsle(**value["rmsle"])
-        return cls(**{f.name: value[f.name] for f in fields(cls)})
+        return cls(**{f.name: value[f.name] for f in fields(cls) if f.name != "table"})
 
     def _coordinates(self, columns: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
         if self.belief is None:
@@ -160,6 +268,28 @@ class Comparison:
     seconds: float
 
 
+class Comparisons(tuple[Comparison, ...]):
+    """The laws of one comparison, in the order in which they were named."""
+
+    def summary(self) -> str:
+        """A table for people: the least held-out error first, laws without one last, each with its reason."""
+
+        def order(row: Comparison) -> float:
+            return math.inf if row.rmsle_held_out is None else row.rmsle_held_out.value
+
+        rows = [("law", "held out", "fitted", "status", "")]
+        for row in sorted(self, key=order):
+            if row.fit is None or row.rmsle_fit is None:
+                rows.append((row.law, "-", "-", "no fit", row.reason))
+            else:
+                held_out = "-" if row.rmsle_held_out is None else str(row.rmsle_held_out)
+                rows.append((row.law, held_out, str(row.rmsle_fit), row.fit.status.value, row.fit.structure))
+        widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        return "\n".join(
+            "  ".join([*(text.ljust(w) for text, w in zip(row, widths, strict=False)), row[4]]).rstrip() for row in rows
+        )
+
+
 @single_threaded
 def fit(
     law: str | Law,
@@ -169,20 +299,28 @@ def fit(
     loss: Loss | str = Loss.MSLE,
     toward: Mapping[str, np.ndarray] | None = None,
     recipe: Recipe | None = None,
+    fixed: Mapping[str, float] | None = None,
+    tied: Sequence[tuple[str, str]] = (),
 ) -> Fit:
     """Fit a law to a table.
 
     seed: of the random starts; equal seeds give equal fits. loss: "msle" or "huber" (width 1e-3 in ln y). toward: the
     columns (not the metric) of rows one wishes to forecast: they tell selection which way is out; without it all
     inputs count alike. recipe: how to select; the default averages candidates, `PLAIN` is one fit of least loss.
+    fixed: coefficients that are held at a value; tied: pairs that are held equal; see `laws.constrained`.
+
     Raises FittingError where the law cannot be fitted to such a table; numbers that go wrong are a status, not an
     error.
     """
     began = time.perf_counter()
-    chosen = find_law(law)
+    chosen = _constrained(find_law(law), fixed or {}, tied)
     kind = _loss(loss)
-    ordered = _canonical(table)
-    belief = select(chosen, ordered, recipe=recipe or Recipe(), loss=kind, seed=seed, toward=toward)
+    rows = table
+    for _ in range(1 if table.counts is None else _ROUNDS):
+        belief = select(chosen, rows, recipe=recipe or Recipe(), loss=kind, seed=seed, toward=toward)
+        if belief is None or table.counts is None:
+            break
+        rows = table.reweighted(np.exp(belief.log_y(belief.members[0].form.frame.coordinates(table.columns))))
     if belief is None:
         return Fit(
             law=chosen.name,
@@ -194,22 +332,27 @@ def fit(
             seconds=time.perf_counter() - began,
             fingerprint=table.fingerprint,
             belief=None,
+            fixed=dict(fixed or {}),
+            tied=tuple(tied),
         )
-    # From all rows: thinning leaves few replicates together.
+    # From all rows: their means no longer show how replicates differ.
     belief = replace(belief, seed=seed_noise(np.log(table.y), table.group))
-    first = belief.members[0]
-    z = first.form.frame.coordinates(ordered.columns)
-    log_y = np.mean([m.form.predict_log(m.raw[None, :], z)[0] for m in belief.members], axis=0)
+    shown = belief.equation
+    belief = belief.averaged() if isinstance(chosen, Averaged) else belief
+    log_y = belief.log_y(shown.form.frame.coordinates(table.columns))
     return Fit(
         law=chosen.name,
-        status=_status(first),
-        structure=first.form.structure,
-        coefficients=first.form.coefficients(first.raw),
-        rmsle=rmsle(np.exp(log_y), ordered.y),
+        status=_status(shown),
+        structure=shown.form.describe(shown.raw),
+        coefficients=shown.form.coefficients(shown.raw),
+        rmsle=rmsle(np.exp(log_y), table.y),
         rows=len(table),
         seconds=time.perf_counter() - began,
         fingerprint=table.fingerprint,
         belief=belief,
+        fixed=dict(fixed or {}),
+        tied=tuple(tied),
+        table=table,
     )
 
 
@@ -221,7 +364,7 @@ def compare(
     seed: int = 0,
     loss: Loss | str = Loss.MSLE,
     recipe: Recipe | None = None,
-) -> tuple[Comparison, ...]:
+) -> Comparisons:
     """Fit several laws to one table with equal care and score them on another, which none of them has seen.
 
     Of the held-out rows, only the columns are used before scoring: they tell selection which way is out.
@@ -231,11 +374,18 @@ def compare(
     kind = _loss(loss)
     toward = None if held_out is None or len(held_out) == 0 else held_out.columns
     results = []
+    fits: dict[str, Fit] = {}
     for law in found:
         began = time.perf_counter()
         result, reason, inside, outside = None, "", None, None
         try:
-            result = fit(law, fitted, seed=seed, loss=kind, toward=toward, recipe=recipe)
+            # Both conditions of a law are one fit.
+            alone = law.law if isinstance(law, Averaged) else law
+            if alone.name not in fits:
+                fits[alone.name] = fit(alone, fitted, seed=seed, loss=kind, toward=toward, recipe=recipe)
+            result = fits[alone.name]
+            if isinstance(law, Averaged) and result.status is not FitStatus.FAILED:
+                result = result.averaged()
             if result.status is FitStatus.FAILED:
                 reason = "no start gave finite numbers"
             else:
@@ -254,7 +404,7 @@ def compare(
                 seconds=time.perf_counter() - began,
             )
         )
-    return tuple(results)
+    return Comparisons(results)
 
 
 def _loss(loss: Loss | str) -> Loss:
@@ -264,19 +414,23 @@ def _loss(loss: Loss | str) -> Loss:
         raise FittingError(f"unknown loss {loss!r}; write one of: {', '.join(kind.value for kind in Loss)}") from None
 
 
+def _constrained(law: Law, fixed: Mapping[str, float], tied: Sequence[tuple[str, str]]) -> Law:
+    if not fixed and not tied:
+        return law
+    if isinstance(law, Averaged):
+        return Averaged(law=Constrained(law=law.law, fixed=fixed, tied=tied))
+    return Constrained(law=law, fixed=fixed, tied=tied)
+
+
+def at_bound(member: Member) -> tuple[str, ...]:
+    """The parameters of a member that stand at a bound."""
+    raw = dict(zip(member.form.parameters, member.raw, strict=True))
+    return tuple(name for name, (low, high) in member.form.bounds.items() if not low <= raw[name] <= high)
+
+
 def _status(member: Member) -> FitStatus:
     if member.ending is Ending.FAILED:
         return FitStatus.FAILED
-    names = member.form.parameters
-    if any(abs(member.raw[names.index(name)]) > _SATURATED for name in member.form.bounded):
+    if at_bound(member):
         return FitStatus.AT_BOUND
     return FitStatus.CONVERGED if member.ending is Ending.CONVERGED else FitStatus.BUDGET_SPENT
-
-
-def _canonical(table: Table) -> Table:
-    """The rows in an order of their own, so that the order they came in changes nothing; a draw of them if too many."""
-    order = np.lexsort([table.y, *table.columns.values()])
-    if order.size > _MOST_ROWS:
-        # A draw and not every k-th row, which on a grid could keep one level of an input and lose the others.
-        order = order[np.sort(np.random.default_rng(0).permutation(order.size)[:_MOST_ROWS])]
-    return table.where(order)

@@ -16,11 +16,11 @@ the held-out points without the second factor and .85 with it. [ours]
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .candidates import Member
+from .candidates import Member, Rows
 from .errors import FittingError
 
 # The curvature of so many members, best first, is carried to targets; more change nothing but time.
@@ -43,8 +43,9 @@ class Forecast:
 
 @dataclass(frozen=True, kw_only=True)
 class Belief:
-    """Members that predict together, and what they know.
+    """Members that predict together, the one equation that stands for them, and what they know.
 
+    equation: what predicts; None if the mean of the members does.
     covariances: of the raw parameters, for the first members, with the design effect in them. residual, seed: standard
     deviations in ln y, around the fit and between replicates (0 when no row is repeated). design_effect: how many rows
     tell as much as one independent row, at least 1. degrees_of_freedom: independent rows beyond the effective number of
@@ -52,6 +53,7 @@ class Belief:
     """
 
     members: tuple[Member, ...]
+    equation: Member | None
     covariances: tuple[np.ndarray, ...]
     residual: float
     seed: float
@@ -60,46 +62,71 @@ class Belief:
     stretch: float = 1.0
 
     @classmethod
-    def from_members(cls, members: Sequence[Member], z: Mapping[str, np.ndarray], log_y: np.ndarray) -> Belief:
+    def from_members(cls, members: Sequence[Member], equation: Member | None, rows: Rows) -> Belief:
         """From members and the rows that they were fitted to, without seed noise."""
-        residual = log_y - np.mean([m.form.predict_log(m.raw[None, :], z)[0] for m in members], axis=0)
-        squares = float((residual**2).sum())
-        jacobians = [m.form.evaluate(m.raw[None, :], z)[1][0] for m in members[:_CURVED]]
-        curvatures = [j @ j.T for j in jacobians]
+        weights, size = rows.weights, rows.log_y.size
+        residual = rows.log_y - _mean_log(members, equation, rows.z)
+        squares = float((weights * residual**2).sum())
+        curved = _curved(members, equation)
+        jacobians = [m.form.evaluate(m.raw[None, :], rows.z)[1][0] for m in curved]
+        curvatures = [(j * weights) @ j.T for j in jacobians]
         # The effective number of coefficients depends on the noise and the noise on it; a few rounds settle both.
         spectrum = np.maximum(np.linalg.eigvalsh(curvatures[0]), 0.0)
-        effective = min(float(members[0].form.size), log_y.size / 2)
+        effective = min(float(curved[0].form.size), size / 2)
         for _ in range(5):
-            variance = max(squares / max(log_y.size - effective, 1.0), 1e-20)
-            effective = min(float((spectrum / (spectrum + variance)).sum()), 0.9 * log_y.size)
-        design_effect = _design_effect(np.stack(list(z.values()), axis=1), residual, effective)
+            variance = max(squares / max(size - effective, 1.0), 1e-20)
+            effective = min(float((spectrum / (spectrum + variance)).sum()), 0.9 * size)
+        design_effect = _design_effect(np.stack(list(rows.z.values()), axis=1), np.sqrt(weights) * residual, effective)
         return cls(
             members=tuple(members),
+            equation=equation,
             covariances=tuple(design_effect * np.linalg.inv(c / variance + np.eye(len(c))) for c in curvatures),
-            residual=float(np.sqrt(variance)),
+            residual=float(np.sqrt(variance + rows.within)),
             seed=0.0,
-            degrees_of_freedom=max((log_y.size - effective) / design_effect, 2.0),
+            degrees_of_freedom=max((size - effective) / design_effect, 2.0),
             design_effect=design_effect,
         )
 
+    @property
+    def shown(self) -> Member:
+        """The one whose coefficients people see: the equation, or of a mean the member that ranks first."""
+        return self.equation or self.members[0]
+
+    @property
+    def curved(self) -> tuple[Member, ...]:
+        """Those whose covariances are known, in the order of `covariances`."""
+        return tuple(_curved(self.members, self.equation)[: len(self.covariances)])
+
+    def averaged(self) -> Belief:
+        """The same members without the equation: their mean predicts."""
+        if self.equation is None or self.equation is self.members[0]:
+            return replace(self, equation=None)
+        return replace(self, equation=None, covariances=self.covariances[1:])
+
+    def log_y(self, z: Mapping[str, np.ndarray]) -> np.ndarray:
+        """ln y as predicted: by the equation, or by the mean of the members where there is none."""
+        return _mean_log(self.members, self.equation, z)
+
     def moments(self, z: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean of ln y and the variance of what the law does not know, before stretching and without noise."""
+        """ln y as predicted and the variance of what the law does not know, before stretching and without noise."""
+        mean = self.log_y(z)
         logs = np.stack([m.form.predict_log(m.raw[None, :], z)[0] for m in self.members])
         open_ = np.zeros(logs.shape[1])
-        for member, covariance in zip(self.members, self.covariances, strict=False):
+        for member, covariance in zip(_curved(self.members, self.equation), self.covariances, strict=False):
             jacobian = member.form.evaluate(member.raw[None, :], z)[1][0]
             # Without noise the covariance is all rounding, and a variance may come out just below 0.
             open_ += np.maximum(np.einsum("kn,kl,ln->n", jacobian, covariance, jacobian), 0.0)
-        return logs.mean(0), self.design_effect * logs.var(0) + open_ / len(self.covariances)
+        spread = ((logs - mean) ** 2).mean(0)
+        return mean, self.design_effect * spread + open_ / len(self.covariances)
 
-    def stretched_on(self, z: Mapping[str, np.ndarray], log_y: np.ndarray) -> float:
+    def stretched_on(self, rows: Rows) -> float:
         """The factor by which the errors on rows that were not fitted exceed what was foretold, at least 1.
 
         A few rows tell little, so the factor is drawn towards 1 as if two more rows had met the expectation.
         """
-        mean, unknown = self.moments(z)
+        mean, unknown = self.moments(rows.z)
         expected = unknown + self.noise**2
-        surplus = (log_y - mean) ** 2 / expected
+        surplus = (rows.log_y - mean) ** 2 / expected
         return float(np.sqrt(max((surplus.sum() + 2.0) / (surplus.size + 2.0), 1.0)))
 
     @property
@@ -117,6 +144,16 @@ class Belief:
         deviation = np.sqrt(self.stretch**2 * unknown + self.noise**2)
         reach = stats.t.ppf(0.5 + level / 2, self.degrees_of_freedom) * deviation
         return mean - reach, mean, mean + reach
+
+
+def _mean_log(members: Sequence[Member], equation: Member | None, z: Mapping[str, np.ndarray]) -> np.ndarray:
+    who = members if equation is None else [equation]
+    return np.mean([m.form.predict_log(m.raw[None, :], z)[0] for m in who], axis=0)
+
+
+def _curved(members: Sequence[Member], equation: Member | None) -> list[Member]:
+    """Those whose curvature is carried to targets: the equation first, then the best members."""
+    return [*([] if equation is None or equation is members[0] else [equation]), *members][:_CURVED]
 
 
 def _design_effect(rows: np.ndarray, residual: np.ndarray, effective: float) -> float:

@@ -20,7 +20,7 @@ How to add a law
                return ("e", "b", "c")                        # names of the raw parameters
            def _parts(self, p):                              # raw -> meaningful, by `priors`: both methods below use it
                f = self.frame
-               return priors.below(p["e"], f.low), priors.amplitude(p["b"], f.middle), priors.falling(p["c"])
+               return priors.floor(p["e"], f.low, f.middle), priors.amplitude(p["b"], f.middle), priors.falling(p["c"])
            def log_y(self, p, z):                            # z: centred logarithms of the columns; p: nodes or arrays
                log_e, log_b, c = self._parts(p)
                return tape.log_sum([log_e, log_b - c * z[self.column]])
@@ -108,12 +108,14 @@ class Frame:
             rows=len(table),
         )
 
-    def coordinates(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Centred logarithms of the columns that vary. Raises FittingError for a column that is absent or not
-        positive.
+    def coordinates(self, columns: Mapping[str, np.ndarray], *, partly: bool = False) -> dict[str, np.ndarray]:
+        """Centred logarithms of the columns that vary. Raises FittingError for a column that is absent (unless only
+        part of them is asked for) or not positive.
         """
         z = {}
         for name, centre in self.centre.items():
+            if partly and name not in columns:
+                continue
             if name not in columns:
                 raise FittingError(f"column {name!r} is missing; the fit knows {', '.join(self.centre)}")
             try:
@@ -153,9 +155,20 @@ class Form(abc.ABC):
         """Coefficients in the table's own units, named."""
 
     @property
-    def bounded(self) -> frozenset[str]:
-        """Raw parameters that saturate: a fit that pushes one far out stands at a bound."""
-        return frozenset()
+    def bounds(self) -> Mapping[str, tuple[float, float]]:
+        """Raw parameters that saturate, with the values between which they do not: a fit that pushes one beyond stands
+        at a bound. See `priors` for those of its quantities.
+        """
+        return {}
+
+    @property
+    def equation(self) -> str:
+        """The right side of y = ..., with the coefficients' names, in signs that `summary.latex` can set."""
+        return f"f({', '.join(self.frame.centre)})"
+
+    def describe(self, raw: np.ndarray) -> str:
+        """The structure in words, as these raw parameters have it; by default the structure's own text."""
+        return self.structure
 
     @property
     def exclusive(self) -> str:
@@ -163,6 +176,13 @@ class Form(abc.ABC):
         here.
         """
         return ""
+
+    @property
+    def host(self) -> tuple[Form, Mapping[str, float]]:
+        """A form that contains this one, with the raw values at which what it has beyond this one drops out exactly.
+        Forms of one host are fitted as one batch, which on small tables halves the time; alone it is its own.
+        """
+        return self, {}
 
     @property
     def size(self) -> int:

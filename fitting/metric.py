@@ -44,17 +44,31 @@ class Metric:
         if not math.isfinite(self.floor) or (self.best is not None and not math.isfinite(self.best)):
             raise FittingError(f"metric {self.name!r}: floor and best are finite numbers, or left out")
 
-    def to_loss(self, values: np.ndarray) -> np.ndarray:
-        """The mapped loss, of the shape of `values`. A value at or past its bound gives a loss that is not positive:
-        exclude it.
+    def to_loss(self, values: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+        """The mapped loss, of the shape of `values`. A value at or past its bound gives a loss that is not positive.
+        To leave such rows out keeps the unlucky ones only, which bends every law that is fitted to the rest: give the
+        counts where there are any.
+
+        counts: of how many trials each value is the rate. k failures of n then give (k + 1/2) / (n + 1), positive even
+        where nothing failed.
         """
         values = np.asarray(values, float)
         if self.direction == "lower":
-            return values - self.floor
-        if self.best is not None:
-            return self.best - values
-        with np.errstate(divide="ignore"):
-            return 1.0 / (values - self.floor)
+            loss = values - self.floor
+        elif self.best is not None:
+            loss = self.best - values
+        elif counts is not None:
+            raise FittingError(
+                f"metric {self.name!r}: counts are for rates; a rate of success has a best value, give best=1"
+            )
+        else:
+            with np.errstate(divide="ignore"):
+                return 1.0 / (values - self.floor)
+        if counts is None:
+            return loss
+        if ((loss < -1e-9) | (loss > 1 + 1e-9)).any():
+            raise FittingError(f"metric {self.name!r}: counts are for rates, and some values are not between 0 and 1")
+        return (np.clip(loss, 0.0, 1.0) * counts + 0.5) / (np.asarray(counts, float) + 1.0)
 
     def from_loss(self, values: np.ndarray) -> np.ndarray:
         """The inverse of `to_loss`."""

@@ -14,7 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from .candidates import Member, Recipe, ridge_path, settled
+from .candidates import Member, Recipe, Rows, ridge_paths, settled
+from .condense import RANKED_CELLS, Condensed, condense, most_cells
+from .distil import distilled
 from .errors import FittingError
 from .forecast import Belief
 from .law import Frame, Law
@@ -54,7 +56,7 @@ def frontier_rows(q: np.ndarray, share: float) -> np.ndarray:
     level.
     """
     levels = np.unique(np.round(q, 9))
-    counts = np.array([(q >= level - 1e-9).mean() for level in levels[1:]])
+    counts = 1.0 - np.searchsorted(np.sort(q), levels[1:] - 1e-9) / q.size
     if share <= 0 or counts.size == 0:
         return np.zeros(q.size, bool)
     level = levels[1:][int(np.argmin(np.abs(np.log(counts / share))))]
@@ -64,52 +66,62 @@ def frontier_rows(q: np.ndarray, share: float) -> np.ndarray:
 def select(
     law: Law, table: Table, *, recipe: Recipe, loss: Loss, seed: int, toward: Mapping[str, np.ndarray] | None
 ) -> Belief | None:
-    """The members that predict, best first, and what they know; None if nothing could be fitted.
+    """What predicts, and what it knows; None if nothing could be fitted.
 
     Raises FittingError where the law does not suit the table.
     """
     frame = Frame.from_table(table)
     forms = law.forms(frame)
+    q = scale_coordinate(table, toward)
+    sizes = sum(form.size for form in forms)
+    frontier = frontier_rows(q, recipe.frontier)
+    coarse = condense(table, most=RANKED_CELLS, frontier=frontier, loss=loss)
+    condensed = condense(table, most=most_cells(sizes), frontier=frontier, loss=loss)
+    table, frame = condensed.table, Frame.from_table(condensed.table)
+    forms = law.forms(frame)
     smallest = min(form.size for form in forms)
     if len(table) <= smallest:
         raise FittingError(
-            f"{law.name} has at least {smallest} coefficients here and the table {len(table)} rows; add rows"
+            f"{law.name} has at least {smallest} coefficients here and the table {len(table)} rows that differ; "
+            "add rows"
         )
-    q = scale_coordinate(table, toward)
-    wanted, tried, stretch = by_frontier(
-        law, table, q, {form.structure for form in forms}, recipe=recipe, loss=loss, seed=seed
-    )
-    z, log_y = frame.coordinates(table.columns), np.log(table.y)
+    rows = _rows(condensed, toward)
+    wanted, tried, stretch = by_frontier(law, coarse.table, _rows(coarse, toward), recipe=recipe, loss=loss, seed=seed)
     needed = {m.key[0] for m in wanted} or {form.structure for form in forms}
-    refitted = {
-        m.key: m
-        for form in forms
-        if form.structure in needed
-        for m in ridge_path(form, z, log_y, q, recipe=recipe, loss=loss, seed=seed)
-    }
+    again = [form for form in forms if form.structure in needed]
+    refitted = {m.key: m for m in ridge_paths(again, rows, recipe=recipe, loss=loss, seed=seed)}
     members = [replace(refitted[m.key], score=m.score) for m in wanted if m.key in refitted]
-
-    def rank(m: Member) -> float:
-        error = _rms(m.form.predict_log(m.raw[None, :], z)[0] - log_y)
-        return math.log(m.score + _TINY) + recipe.fit_weight * math.log(error + _TINY)
-
-    members = sorted(members, key=rank)[: max(1, round(recipe.share * tried))]
+    members = ranked_again(members, rows, recipe)[: max(1, round(recipe.share * tried))]
     members = members or _by_fit(list(refitted.values()), len(table))
     if not members:
         return None
-    # The one that ranks first is shown by its coefficients, so it goes all the way to its minimum.
-    members[0] = settled(members[0], z, log_y, q, recipe=recipe, loss=loss)
-    return replace(Belief.from_members(members, z, log_y), stretch=stretch)
+    if len(members) == 1:
+        equation = settled(members[0], rows, recipe=recipe, loss=loss)
+        members = [equation]
+    else:
+        wished = None
+        if toward is not None:
+            known = {name: toward[name] for name in frame.centre if name in toward}
+            wished = frame.coordinates(known, partly=True)
+        equation = distilled(members, rows, wished)
+    return replace(Belief.from_members(members, equation, rows), stretch=stretch)
+
+
+def _rows(condensed: Condensed, toward: Mapping[str, np.ndarray] | None) -> Rows:
+    table = condensed.table
+    q = scale_coordinate(table, toward)
+    return Rows.from_table(table, Frame.from_table(table), q, measured=condensed.measured, within=condensed.within)
 
 
 def by_frontier(
-    law: Law, table: Table, q: np.ndarray, structures: set[str], *, recipe: Recipe, loss: Loss, seed: int
+    law: Law, table: Table, rows: Rows, *, recipe: Recipe, loss: Loss, seed: int
 ) -> tuple[list[Member], int, float]:
     """The candidates that foretell the frontier best, fitted without it; how many were tried; and by how much they
     missed it (the stretch).
 
     No candidates where the table has no frontier to spare.
     """
+    q = rows.q
     frontier = frontier_rows(q, recipe.frontier)
     if not frontier.any():
         return [], 0, 1.0
@@ -117,27 +129,38 @@ def by_frontier(
     try:
         # Centre, hull and bounds are those of the rest alone: taken from all rows they would leak the frontier.
         frame = Frame.from_table(rest)
+        structures = {form.structure for form in law.forms(Frame.from_table(table))}
         forms = [form for form in law.forms(frame) if form.structure in structures]
     except FittingError:
         return [], 0, 1.0
     if len(rest) <= min((form.size for form in forms), default=len(rest)):
         return [], 0, 1.0
     inner = q[~frontier] / max(float(q[~frontier].max()), 1e-300)
-    z, log_y = frame.coordinates(rest.columns), np.log(rest.y)
-    z_out, log_out = frame.coordinates(out.columns), np.log(out.y)
+    measured = max(round(rows.measured * float(rows.weights[~frontier].sum() / rows.weights.sum())), 1)
+    inside = Rows.from_table(rest, frame, inner, measured=measured, within=rows.within)
+    outside = Rows.from_table(out, frame, q[frontier], measured=rows.measured - measured, within=rows.within)
     ranked = []
-    for form in forms:
-        for member in ridge_path(form, z, log_y, inner, recipe=recipe, loss=loss, seed=seed):
-            error = member.form.predict_log(member.raw[None, :], z_out)[0] - log_out
-            if np.isfinite(error).all():
-                ranked.append(replace(member, score=_rms(error)))
+    for member in ridge_paths(forms, inside, recipe=recipe, loss=loss, seed=seed):
+        error = member.form.predict_log(member.raw[None, :], outside.z)[0] - outside.log_y
+        if np.isfinite(error).all():
+            ranked.append(replace(member, score=_rms(error, outside.weights)))
     if not ranked:
         return [], 0, 1.0
     ranked.sort(key=lambda m: m.score)
     chosen = [m for m in ranked if m.form.exclusive == ranked[0].form.exclusive]
     best = chosen[: max(1, round(recipe.share * len(chosen)))]
-    stretch = Belief.from_members(best, z, log_y).stretched_on(z_out, log_out)
+    stretch = Belief.from_members(best, None, inside).stretched_on(outside)
     return chosen[: max(1, round(recipe.shortlist * len(chosen)))], len(chosen), stretch
+
+
+def ranked_again(members: Sequence[Member], rows: Rows, recipe: Recipe) -> list[Member]:
+    """By their error on the frontier, with some regard to how well they fit all rows; best first."""
+
+    def rank(m: Member) -> float:
+        error = _rms(m.form.predict_log(m.raw[None, :], rows.z)[0] - rows.log_y, rows.weights)
+        return math.log(m.score + _TINY) + recipe.fit_weight * math.log(error + _TINY)
+
+    return sorted(members, key=rank)
 
 
 def _by_fit(members: Sequence[Member], rows: int) -> list[Member]:
@@ -150,5 +173,5 @@ def _by_fit(members: Sequence[Member], rows: int) -> list[Member]:
     return sorted(members, key=criterion)[:1]
 
 
-def _rms(errors: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(errors**2)))
+def _rms(errors: np.ndarray, weights: np.ndarray) -> float:
+    return float(np.sqrt((weights * errors**2).sum() / weights.sum()))

@@ -22,6 +22,9 @@ _LONGEST_STEP = 1.5
 _SHRINK, _GROW = 0.25, 3.0
 # A start stops when two accepted steps in a row gain less than this fraction of the objective.
 _GAIN = 1e-5
+# A minimum: no column of the Jacobian has a larger cosine with the residuals than this (both with the prior's rows).
+# At 1e-5 no single coefficient could lower the objective by more than a part in 1e10.
+_STATIONARY = 1e-5
 _MU_START, _MU_GIVE_UP = 1e-2, 1e10
 
 
@@ -38,9 +41,12 @@ HUBER_WIDTH = 1e-3
 
 
 class Ending(enum.Enum):
-    """How one start ended."""
+    """How one start ended: at a minimum by the test of its gradient; because its steps gained little, which on the way
+    to a minimum is enough; when its steps were spent; or with numbers that are not finite.
+    """
 
     CONVERGED = "converged"
+    STALLED = "stalled"
     BUDGET_SPENT = "budget spent"
     FAILED = "failed"
 
@@ -64,6 +70,7 @@ def solve(
     *,
     ridge: np.ndarray | float,
     weights: np.ndarray | None = None,
+    fixed: np.ndarray | None = None,
     loss: Loss = Loss.MSLE,
     budget: int = 60,
     gain: float = _GAIN,
@@ -71,14 +78,17 @@ def solve(
     """Fit one form from many starts.
 
     z: centred logarithms, each (rows,). target: ln y, (rows,). start: (starts, parameters). ridge: one number, or one
-    a start. weights: (starts, rows) or (rows,), any positive scale. budget: the most steps. Never raises for numbers:
-    see `endings`.
+    a start. weights: (starts, rows) or (rows,), any positive scale. fixed: (starts, parameters), what stays as it
+    starts; without a prior. budget: the most steps. gain: see `_GAIN`; 0 goes
+    on to the minimum. Never raises for numbers: see `endings`.
     """
     raw = np.array(start, float)
     starts, size = raw.shape
     ridge = np.broadcast_to(np.asarray(ridge, float), (starts,))
     weights = np.ones((1, target.size)) if weights is None else np.atleast_2d(weights)
     weights = np.broadcast_to(weights / weights.sum(1, keepdims=True), (starts, target.size))
+
+    free = np.ones((starts, size)) if fixed is None else 1.0 - fixed
 
     def assess(points: np.ndarray, who: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Objective, loss, half gradient and Gauss-Newton matrix at `points`, for the starts `who`."""
@@ -97,7 +107,13 @@ def solve(
             gradient = np.matmul(weighted, residual[:, :, None])[:, :, 0] + ridge[who, None] * points
             hessian = np.matmul(weighted, jacobian.transpose(0, 2, 1))
             hessian[:, range(size), range(size)] += ridge[who, None]
-            total = cost + ridge[who] * (points**2).sum(1)
+            total = cost + ridge[who] * (free[who] * points**2).sum(1)
+            if fixed is not None:
+                gradient *= free[who]
+                hessian *= free[who][:, :, None] * free[who][:, None, :]
+                # A fixed parameter has a curvature of its own, as large as the largest: it then changes no step.
+                largest = np.einsum("bkk->bk", hessian).max(1)[:, None]
+                hessian[:, range(size), range(size)] += fixed[who] * np.where(largest > 0, largest, 1.0)
         sound = np.isfinite(total) & np.isfinite(gradient).all(1) & np.isfinite(hessian).all((1, 2))
         return np.where(sound, total, np.inf), cost, gradient, hessian
 
@@ -128,11 +144,22 @@ def solve(
             better, np.where(relative < gain, small_gains[active] + 1, 0), small_gains[active]
         )
         # No step of any length helps: a minimum to machine precision.
-        done = (small_gains[active] >= 2) | (mu[active] > _MU_GIVE_UP) | (objective[active] < 1e-26)
-        for index in active[done]:
-            endings[index] = Ending.CONVERGED
-        active = active[~done]
+        exact = (mu[active] > _MU_GIVE_UP) | (objective[active] < 1e-26)
+        minimum = exact | (_slope(gradient[active], hessian[active], objective[active]) < _STATIONARY)
+        stalled = small_gains[active] >= 2
+        for index, converged in zip(active[minimum | stalled], minimum[minimum | stalled], strict=True):
+            endings[index] = Ending.CONVERGED if converged else Ending.STALLED
+        active = active[~(minimum | stalled)]
     return Solution(raw=raw, objective=objective, loss=cost, endings=tuple(endings), steps=steps)
+
+
+def _slope(gradient: np.ndarray, hessian: np.ndarray, objective: np.ndarray) -> np.ndarray:
+    """For each start, the largest cosine between a column of the Jacobian and the residuals, the prior's rows in both:
+    the norm of the gradient in units that do not depend on those of y, the parameters or the weights.
+    """
+    diagonal = np.einsum("bkk->bk", hessian)
+    scale = np.sqrt(np.maximum(diagonal * objective[:, None], 1e-300))
+    return (np.abs(gradient) / scale).max(1)
 
 
 def _solve_each(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:

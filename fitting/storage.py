@@ -33,10 +33,11 @@ def belief_to_json(belief: Belief | None) -> dict[str, Any] | None:
         return None
     frame = belief.members[0].form.frame
     rest = {
-        name: value for name, value in vars(belief).items() if name not in ("members", "covariances")
+        name: value for name, value in vars(belief).items() if name not in ("members", "equation", "covariances")
     }  # plain numbers
     return {
         "frame": asdict(frame),
+        "equation": None if belief.equation is None else _member_to_json(belief.equation),
         "members": [_member_to_json(m) for m in belief.members],
         "covariances": [c.tolist() for c in belief.covariances],
         "numbers": rest,
@@ -49,8 +50,15 @@ def belief_from_json(value: Mapping[str, Any] | None, law: Law) -> Belief | None
         return None
     frame = Frame(**{k: tuple(v) if isinstance(v, list) else v for k, v in value["frame"].items()})
     forms = {form.structure: form for form in law.forms(frame)}
+    members = tuple(_member_from_json(m, forms, law) for m in value["members"])
+    equation = value["equation"]
+    if equation is not None:
+        # A single member is its own equation.
+        alone = equation == value["members"][0]
+        equation = members[0] if alone else _member_from_json(equation, forms, law)
     return Belief(
-        members=tuple(_member_from_json(m, forms, law) for m in value["members"]),
+        equation=equation,
+        members=members,
         covariances=tuple(np.array(c, float) for c in value["covariances"]),
         **value["numbers"],
     )

@@ -99,11 +99,66 @@ class Node:
     __rmul__ = __mul__
 
 
-Value = Node | Array | float
+class Symbol:
+    """A value as text: what is done with it is written down as lines of Python, each with a name of its own."""
+
+    __slots__ = ("lines", "text")
+    __array_ufunc__ = None
+
+    def __init__(self, lines: list[str], text: str) -> None:
+        self.lines, self.text = lines, text
+
+    def stored(self) -> Symbol:
+        """The same value under a name."""
+        self.lines.append(f"t{len(self.lines)} = {self.text}")
+        return Symbol(self.lines, f"t{len(self.lines) - 1}")
+
+    def call(self, function: str, *arguments: Value) -> Symbol:
+        return Symbol(self.lines, f"{function}({', '.join(_text(a) for a in arguments)})").stored()
+
+    def __add__(self, other: Value) -> Symbol:
+        return Symbol(self.lines, f"{self.text} + {_text(other)}").stored()
+
+    def __sub__(self, other: Value) -> Symbol:
+        return Symbol(self.lines, f"{self.text} - {_text(other)}").stored()
+
+    def __rsub__(self, other: Value) -> Symbol:
+        return Symbol(self.lines, f"{_text(other)} - {self.text}").stored()
+
+    def __mul__(self, other: Value) -> Symbol:
+        return Symbol(self.lines, f"{self.text} * {_text(other)}").stored()
+
+    def __truediv__(self, other: Value) -> Symbol:
+        return Symbol(self.lines, f"{self.text} / {_text(other)}").stored()
+
+    def __rtruediv__(self, other: Value) -> Symbol:
+        return Symbol(self.lines, f"{_text(other)} / {self.text}").stored()
+
+    def __neg__(self) -> Symbol:
+        return Symbol(self.lines, f"-{self.text}").stored()
+
+    __radd__ = __add__
+    __rmul__ = __mul__
 
 
-def unary(x: Value, function: Callable[[Array], tuple[Array, Array]]) -> Value:
-    """Apply a function that returns (value, derivative) elementwise."""
+def _text(value: Value) -> str:
+    """A number in full, in brackets if it is negative; infinity as Python writes it."""
+    if isinstance(value, Symbol):
+        return value.text
+    number = float(value)
+    text = repr(number) if np.isfinite(number) else f"float('{number}')"
+    return f"({text})" if number < 0 else text
+
+
+Value = Node | Symbol | Array | float
+
+
+def unary(x: Value, function: Callable[[Array], tuple[Array, Array]], name: str = "") -> Value:
+    """Apply a function that returns (value, derivative) elementwise; `name` is what it is called in Python."""
+    if isinstance(x, Symbol):
+        if not name:
+            raise TypeError("a function without a name")
+        return x.call(name, x)
     if isinstance(x, Node):
         value, derivative = function(x.value)
         return x.tape.record(value, ((x.index, derivative),))
@@ -121,11 +176,11 @@ def exp(x: Value) -> Value:
         value = np.exp(v)
         return value, value
 
-    return unary(x, f)
+    return unary(x, f, "math.exp")
 
 
 def log(x: Value) -> Value:
-    return unary(x, lambda v: (np.log(v), 1.0 / v))
+    return unary(x, lambda v: (np.log(v), 1.0 / v), "math.log")
 
 
 def tanh(x: Value) -> Value:
@@ -133,7 +188,7 @@ def tanh(x: Value) -> Value:
         value = np.tanh(v)
         return value, 1.0 - value * value
 
-    return unary(x, f)
+    return unary(x, f, "math.tanh")
 
 
 def sqrt(x: Value) -> Value:
@@ -141,12 +196,12 @@ def sqrt(x: Value) -> Value:
         value = np.sqrt(v)
         return value, 0.5 / value
 
-    return unary(x, f)
+    return unary(x, f, "math.sqrt")
 
 
 def softplus(x: Value) -> Value:
     """log(1 + exp(x)) without overflow."""
-    return unary(x, _softplus_and_slope)
+    return unary(x, _softplus_and_slope, "softplus")
 
 
 def sigmoid(x: Value) -> Value:
@@ -154,13 +209,42 @@ def sigmoid(x: Value) -> Value:
         value = _softplus_and_slope(v)[1]
         return value, value * (1.0 - value)
 
-    return unary(x, f)
+    return unary(x, f, "sigmoid")
+
+
+def minimum(x: Value, y: Value) -> Value:
+    """The smaller of two, at most one of which is on a tape."""
+    if isinstance(y, (Node, Symbol)) and not isinstance(x, (Node, Symbol)):
+        x, y = y, x
+    if isinstance(x, Symbol):
+        return x.call("min", x, y)
+    return unary(x, lambda v: (np.minimum(v, y), np.where(v < y, 1.0, 0.0)))
+
+
+def maximum(x: Value, y: Value) -> Value:
+    """The larger of two; the mirror image of `minimum`."""
+    if isinstance(x, Symbol) or isinstance(y, Symbol):
+        return (x if isinstance(x, Symbol) else y).call("max", x, y)
+    return -minimum(-x, -y)
+
+
+def expm1(x: Value) -> Value:
+    """exp(x) - 1 without loss of digits near 0."""
+
+    def f(v: Array) -> tuple[Array, Array]:
+        value = np.expm1(v)
+        return value, value + 1.0
+
+    return unary(x, f, "math.expm1")
 
 
 def log_sum(terms: Sequence[Value]) -> Value:
     """log(sum(exp(term))): a sum of positive quantities, given by their logarithms."""
     if len(terms) == 1:
         return terms[0]
+    symbol = next((t for t in terms if isinstance(t, Symbol)), None)
+    if symbol is not None:
+        return symbol.call("log_sum", *terms)
     values = [t.value if isinstance(t, Node) else np.asarray(t) for t in terms]
     top = values[0]
     for v in values[1:]:
@@ -179,6 +263,11 @@ def log_sum(terms: Sequence[Value]) -> Value:
 def log_reciprocal_sum(terms: Sequence[Value]) -> Value:
     """log(1 / sum(1 / exp(term))): the smallest of several limits, joined smoothly."""
     return terms[0] if len(terms) == 1 else -log_sum([-t for t in terms])
+
+
+def log_difference(larger: Value, smaller: Value) -> Value:
+    """log(exp(larger) - exp(smaller)); the first is the larger everywhere."""
+    return larger + log(1.0 - exp(smaller - larger))
 
 
 def linear(slopes: Sequence[Value], columns: Sequence[Array]) -> Value:

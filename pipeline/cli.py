@@ -1,40 +1,40 @@
-"""The command line: `unsl VERB STUDY`.
-
-Exit codes: 0 done, 1 some cells failed, 2 bad use, 130 stopped on request or at the budget
-with cells left to run.
-"""
+"""The command line: `unsl VERB STUDY`. How a verb ends, and with which exit code, is in pipeline/verbs/ending.py."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from fitting import FittingError
-from pipeline.errors import PipelineError
-from pipeline.verbs import VERBS
-from trainers import TrainerError
+from pipeline.errors import PipelineError, suggest
+from pipeline.verbs import VERBS, end
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
-    options = _parser().parse_args(arguments)
-    try:
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = argparse.Namespace()
+
+    def act() -> int:
+        _parser(words).parse_args(words, options)
         return options.verb(options)
-    except (PipelineError, FittingError, TrainerError) as error:
-        print(f"unsl: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        # The reader of our output has gone, as in `unsl plan STUDY | head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        return 130
+
+    return end(act, options)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise PipelineError(f"{message} (`{self.prog} --help` shows what can be said)")
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    known = [verb.name for verb in VERBS]
+    if words and words[0] not in known and not words[0].startswith("-"):
+        raise PipelineError(f"there is no verb '{words[0]}': {suggest(words[0], known)}")
+    parser = _Parser(
         prog="unsl", description="Plan, run, fit and report scaling studies.", epilog="example: unsl run quickstart"
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")

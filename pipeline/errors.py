@@ -1,4 +1,4 @@
-"""The one error of this package, and how its messages end."""
+"""The errors of this package, and how their messages end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from collections.abc import Iterable
 
 class PipelineError(Exception):
     """The request cannot be carried out; the message says what to do. The command line prints it and exits with 2."""
+
+    exit_code = 2
+
+
+class OutsideError(PipelineError):
+    """Something outside failed: the store, the network, the cluster. The command line exits with 3."""
+
+    exit_code = 3
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -1,17 +1,18 @@
-"""Trainers: one contract (contract.py), one training loop (loop/), a room a domain, one line here for each trainer.
+"""Trainers: one contract (contract.py), one training loop (loop/), a room a domain, a line in registry.py for each.
 
     math/        perceptrons and small transformers on parity, addition and modular arithmetic
     language/    decoder language models on text            vision/    networks that classify pictures
     procgen/     agents that play games                     oracle.py  points of a known law, with no training at all
     data/        the order in which data are read, and where they are kept
 
-A trainer of one's own needs no line here: `package.module:NAME` names any object that fulfils the contract.
+    registry.py  trainers by name, module or path           runner.py  where every trainer passes when it is run
+    battery.py   checks that any trainer can be put to
+
+A trainer of one's own needs no line here: `package.module:NAME` or `path/to/file.py:NAME` names any object that fulfils
+the contract.
 """
 
 from __future__ import annotations
-
-import difflib
-import importlib
 
 from trainers.contract import (
     Checkpoint,
@@ -22,10 +23,14 @@ from trainers.contract import (
     Point,
     Trainer,
     TrainerError,
+    check_config,
     evaluation_fingerprint,
+    field_types,
     inference_budgets,
     units,
 )
+from trainers.registry import TRAINERS, load_trainer
+from trainers.runner import run_trainer
 
 __all__ = [
     "TRAINERS",
@@ -37,35 +42,11 @@ __all__ = [
     "Point",
     "Trainer",
     "TrainerError",
+    "check_config",
+    "field_types",
     "evaluation_fingerprint",
     "inference_budgets",
     "load_trainer",
+    "run_trainer",
     "units",
 ]
-
-TRAINERS = {
-    "addition": "trainers.math:ADDITION",
-    "language": "trainers.language:LANGUAGE",
-    "modular": "trainers.math:MODULAR",
-    "oracle": "trainers.oracle:ORACLE",
-    "parity": "trainers.math:PARITY",
-    "procgen": "trainers.procgen:PROCGEN",
-    "vision": "trainers.vision:VISION",
-}
-
-
-def load_trainer(name: str) -> Trainer:
-    """The trainer registered as `name`, or found at `package.module:NAME`. Raises TrainerError if there is none."""
-    location = TRAINERS.get(name, name)
-    module, _, attribute = location.partition(":")
-    if not attribute:
-        near = difflib.get_close_matches(name, TRAINERS, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(TRAINERS)}"
-        raise TrainerError(f"there is no trainer '{name}': {hint}")
-    try:
-        trainer = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise TrainerError(f"trainer '{name}' cannot be loaded: {error}") from error
-    if not isinstance(trainer, Trainer):
-        raise TrainerError(f"'{name}' is no trainer: it lacks a part of the contract in trainers/contract.py")
-    return trainer

@@ -12,19 +12,24 @@ and that may have
 
     inference_budgets(config)        the inference steps that every measurement is made at, where these are not 1 alone
     units                            what numbers count, by column: {"dataset_size": "tokens"}; others are not guessed
+    example_configs                  a few small configurations of one cohort, which `unsl check-trainer` runs
     evaluation_fingerprint(config)   a short text that changes when what is measured on changes: the evaluation set,
                                      its preparation, the definition of a metric. A forecast is scored only against
                                      measurements on the set that it was made for. Without torch, as counting is
 
-Three rules are tested for every trainer. A cell's points do not depend on the cohort it trained in (equal within float
-tolerance), nor on being interrupted and resumed (bitwise equal on CPU), and one seed gives one result. Counting never
-imports the training framework, so that a plan of thousands of cells answers at once.
+`Config` is a frozen dataclass with a `seed`; its fields are int, float, str or bool, each with a default and, in the
+line below, a docstring that says what it is and in what unit.
+
+Three rules are tested for every trainer, with all that is said below (trainers/battery.py). A cell's points do not
+depend on the cohort it trained in (equal within float tolerance), nor on being interrupted and resumed (bitwise equal
+on CPU), and one seed gives one result. Counting never imports the training framework, so that a plan of thousands of
+cells answers at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -75,7 +80,7 @@ class Point:
     step: int
     """Optimiser steps taken."""
     metrics: Mapping[str, float]
-    """Every metric measured here, by name. Values are finite."""
+    """Every metric measured here, by name. Values are finite: a cell that has others ends as diverged."""
     examples: int
     """Training examples processed so far, repeats included, in the trainer's unit."""
     flops: float
@@ -138,6 +143,20 @@ class Trainer(Protocol):
     def cohort_key(self, config: Any) -> Hashable: ...
 
     def train(self, configs: Sequence[Any], context: Context) -> Iterator[Point | End]: ...
+
+
+def field_types(config: type) -> dict[str, type]:
+    """The type of every field of a configuration class, however its annotations are written. Raises TrainerError."""
+    kinds = {}
+    for field_ in fields(config):
+        kind = {"int": int, "float": float, "str": str, "bool": bool}.get(field_.type, field_.type)
+        if kind not in (int, float, str, bool):
+            shown = kind if isinstance(kind, str) else getattr(kind, "__name__", kind)
+            raise TrainerError(
+                f"field {field_.name} of {config.__name__} is annotated as {shown}; it must be int, float, str or bool"
+            )
+        kinds[field_.name] = kind
+    return kinds
 
 
 def inference_budgets(trainer: Trainer, config: Any) -> tuple[int, ...]:

@@ -42,6 +42,8 @@ def run_command(options: argparse.Namespace) -> int:
             where = f"{exam.source.folder}/{exam.file} from {exam.source.url}"
             print(f"{exam.name}  [{exam.domain}, {exam.half}]  held out: {exam.held_out}  {where}")
         return 0
+    if options.processes < 1:
+        raise FittingError(f"--processes {options.processes}: '{options.processes}' must be a whole number, at least 1")
     if not options.data:
         raise FittingError("name the folder of the tables with --data; --list shows where to download them")
     began = time.perf_counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,10 +26,19 @@ class _Bnsl(OneInput):
 
     @property
     def structure(self) -> str:
-        words = " then ".join("faster" if sign > 0 else "slower" for sign in self.signs)
-        return f"in {self.column}, {len(self.signs)} break{'s' * (len(self.signs) != 1)}" + (
-            f" ({words})" if words else ""
-        )
+        return self._words(self.signs, " and ")
+
+    def _words(self, signs: Sequence[int], joined: str) -> str:
+        words = joined.join("faster" if sign > 0 else "slower" for sign in signs)
+        return f"in {self.column}, {len(signs)} break{'s' * (len(signs) != 1)}" + (f" ({words})" if words else "")
+
+    def _order(self, p: Mapping[str, Value]) -> list[int]:
+        """The numbers of the breaks in the order of their places."""
+        return sorted(range(1, len(self.signs) + 1), key=lambda i: float(p[f"d{i}"]))
+
+    def describe(self, raw: np.ndarray) -> str:
+        order = self._order(dict(zip(self.parameters, raw, strict=True)))
+        return self._words([self.signs[i - 1] for i in order], " then ")
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -37,8 +46,19 @@ class _Bnsl(OneInput):
         return ("a", "b", "c0", *breaks)
 
     @property
-    def bounded(self) -> frozenset[str]:
-        return frozenset(name for name in self.parameters if name[0] in "df")
+    def equation(self) -> str:
+        x, numbers = self.column, range(1, len(self.signs) + 1)
+        return f"a + b * {x}^-c0" + "".join(f" * (1 + ({x}/d{i})^(1/f{i}))^(-c{i} * f{i})" for i in numbers)
+
+    @property
+    def bounds(self) -> Mapping[str, tuple[float, float]]:
+        kinds = {
+            "a": priors.FLOOR_BOUNDS,
+            "c": priors.EXPONENT_BOUNDS,
+            "d": priors.POSITION_BOUNDS,
+            "f": priors.SHARPNESS_BOUNDS,
+        }
+        return {name: kinds[name[0]] for name in self.parameters if name[0] in kinds}
 
     def _break(self, p: Mapping[str, Value], i: int) -> tuple[Value, Value, Value]:
         """Slope change (positive), position and sharpness in ln y of break i."""
@@ -53,18 +73,19 @@ class _Bnsl(OneInput):
             change, place, width = self._break(p, i)
             bend = width * tape.softplus(change * (x - place) / width)
             log_power = log_power - bend if sign > 0 else log_power + bend
-        return tape.log_sum([priors.below(p["a"], self.frame.low), log_power])
+        return tape.log_sum([priors.floor(p["a"], self.frame.low, self.frame.middle), log_power])
 
     def natural(self, p: Mapping[str, float]) -> dict[str, float]:
         centre = self.frame.centre[self.column]
         c0 = priors.falling(p["c0"])
         out = {
-            "a": np.exp(priors.below(p["a"], self.frame.low)),
+            "a": np.exp(priors.floor(p["a"], self.frame.low, self.frame.middle)),
             "b": np.exp(priors.amplitude(p["b"], self.frame.middle) + c0 * centre),
             "c0": c0,
         }
-        for i, sign in enumerate(self.signs, start=1):
-            change, place, width = self._break(p, i)
+        for i, k in enumerate(self._order(p), start=1):
+            sign = self.signs[k - 1]
+            change, place, width = self._break(p, k)
             out |= {f"c{i}": sign * change, f"d{i}": np.exp(place + centre), f"f{i}": width / change}
         return out
 

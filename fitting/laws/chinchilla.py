@@ -24,18 +24,27 @@ class _Additive(Form):
     def parameters(self) -> tuple[str, ...]:
         return ("E", *(f"{what}_{name}" for name in self.frame.inputs for what in ("A", "alpha")))
 
+    @property
+    def equation(self) -> str:
+        return " + ".join(["E", *(f"A_{x} * {x}^-alpha_{x}" for x in self.frame.inputs)])
+
+    @property
+    def bounds(self) -> Mapping[str, tuple[float, float]]:
+        exponents = {f"alpha_{name}": priors.EXPONENT_BOUNDS for name in self.frame.inputs}
+        return {"E": priors.FLOOR_BOUNDS, **exponents}
+
     def _term(self, p: Mapping[str, Value], name: str) -> tuple[Value, Value]:
         return priors.amplitude(p[f"A_{name}"], self.frame.middle), priors.falling(p[f"alpha_{name}"])
 
     def log_y(self, p: Mapping[str, Value], z: Mapping[str, np.ndarray]) -> Value:
-        terms = [priors.below(p["E"], self.frame.low)]
+        terms = [priors.floor(p["E"], self.frame.low, self.frame.middle)]
         for name in self.frame.inputs:
             log_a, alpha = self._term(p, name)
             terms.append(log_a - alpha * z[name])
         return tape.log_sum(terms)
 
     def natural(self, p: Mapping[str, float]) -> dict[str, float]:
-        out = {"E": np.exp(priors.below(p["E"], self.frame.low))}
+        out = {"E": np.exp(priors.floor(p["E"], self.frame.low, self.frame.middle))}
         for name in self.frame.inputs:
             log_a, alpha = self._term(p, name)
             out |= {f"A_{name}": np.exp(log_a + alpha * self.frame.centre[name]), f"alpha_{name}": alpha}

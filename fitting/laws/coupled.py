@@ -31,6 +31,10 @@ class Coupled(Form):
     def parameters(self) -> tuple[str, ...]:
         return tuple(f"{what}_{letter}" for letter in self.letters for what in ("c", "alpha"))
 
+    @property
+    def bounds(self) -> Mapping[str, tuple[float, float]]:
+        return {f"alpha_{letter}": priors.EXPONENT_BOUNDS for letter in self.letters}
+
     def _power(self, p: Mapping[str, Value], second: Value) -> Value:
         """q, from the raw parameters and the exponent of the second input."""
         raise NotImplementedError

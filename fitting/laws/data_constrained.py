@@ -43,6 +43,16 @@ class _DataConstrained(Form):
         names = ("E", "A", "B", "alpha", "beta", "R_D", "R_N")
         return tuple(name for name in names if not (self.tied and name == "beta"))
 
+    @property
+    def equation(self) -> str:
+        """N' and D' are what parameters and tokens are worth; see the module."""
+        return f"E + A * N'^-alpha + B * D'^-{'alpha' if self.tied else 'beta'}"
+
+    @property
+    def bounds(self) -> Mapping[str, tuple[float, float]]:
+        kinds = {"E": priors.FLOOR_BOUNDS, "alpha": priors.EXPONENT_BOUNDS, "beta": priors.EXPONENT_BOUNDS}
+        return {name: kinds[name] for name in self.parameters if name in kinds}
+
     def _parts(self, p: Mapping[str, Value]) -> dict[str, Value]:
         """Logarithms in the table's own units, and exponents as they are. Decay starts after e^1.5 = 4.5 epochs, give
         or take as many times."""
@@ -50,7 +60,7 @@ class _DataConstrained(Form):
         alpha = priors.falling(p["alpha"])
         beta = alpha if self.tied else priors.falling(p["beta"])
         return {
-            "log_E": priors.below(p["E"], self.frame.low),
+            "log_E": priors.floor(p["E"], self.frame.low, self.frame.middle),
             "log_A": priors.amplitude(p["A"], middle) + alpha * centre[self.columns[roles.PARAMETERS]],
             "log_B": priors.amplitude(p["B"], middle) + beta * centre[self.columns[roles.TOKENS]],
             "alpha": alpha,
@@ -99,14 +109,14 @@ def log_data_constrained(
     log_R_N: Value,
 ) -> Value:
     """ln y at logarithms of parameters, tokens and unique tokens. An R of inf means no decay. U above D counts as D."""
-    log_u = np.minimum(log_u, log_d)
+    log_u = tape.minimum(log_u, log_d)
     # (alpha + beta) ln G; written so that the formula also holds on a tape.
     log_g = (tape.log(alpha) + log_A - tape.log(beta) - log_B) / (alpha + beta)
     log_useful = log_g + (beta / alpha) * (log_g + log_u)
-    excess = tape.unary(log_n - log_useful, _ramp)
-    repeats = np.expm1(np.minimum(log_d - log_u, _MOST_EXCESS))
+    excess = tape.maximum(log_n - log_useful, 0.0)
+    repeats = tape.expm1(tape.minimum(log_d - log_u, _MOST_EXCESS))
     log_worth_d = log_u + _decayed(repeats, log_R_D)
-    log_worth_n = (log_n - excess) + _decayed(tape.exp(tape.unary(excess, _capped)) - 1.0, log_R_N)
+    log_worth_n = (log_n - excess) + _decayed(tape.exp(tape.minimum(excess, _MOST_EXCESS)) - 1.0, log_R_N)
     return tape.log_sum([log_E, log_A - alpha * log_worth_n, log_B - beta * log_worth_d])
 
 
@@ -115,16 +125,4 @@ def _decayed(repeats: Value, log_r: Value) -> Value:
     if isinstance(log_r, float) and log_r == math.inf:
         return tape.log(1.0 + repeats)
     r = tape.exp(log_r)
-    return tape.log(1.0 + r * tape.unary(repeats / r, _saturating))
-
-
-def _saturating(v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return -np.expm1(-v), np.exp(-v)
-
-
-def _ramp(v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.maximum(v, 0.0), (v > 0).astype(float)
-
-
-def _capped(v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.minimum(v, _MOST_EXCESS), (v < _MOST_EXCESS).astype(float)
+    return tape.log(1.0 - r * tape.expm1(-(repeats / r)))

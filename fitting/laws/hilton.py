@@ -27,6 +27,11 @@ _SHARPEST_COUPLING = 0.01
 @dataclass(frozen=True, kw_only=True)
 class _Hilton(Coupled):
     @property
+    def equation(self) -> str:
+        n, e = self.columns
+        return f"((Nc/{n})^alpha_N + (Ec/{e})^alpha_E)^(kappa/beta)"
+
+    @property
     def parameters(self) -> tuple[str, ...]:
         return (*super().parameters, "q")
 

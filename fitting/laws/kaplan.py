@@ -21,12 +21,22 @@ _NO_DIVISION_BY_ZERO = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class _KaplanND(Coupled):
+    @property
+    def equation(self) -> str:
+        n, d = self.columns
+        return f"((Nc/{n})^(alpha_N/alpha_D) + Dc/{d})^alpha_D"
+
     def _power(self, p: Mapping[str, Value], second: Value) -> Value:
         return second + _NO_DIVISION_BY_ZERO
 
 
 @dataclass(frozen=True, kw_only=True)
 class _KaplanNS(Coupled):
+    @property
+    def equation(self) -> str:
+        n, s = self.columns
+        return f"(Nc/{n})^alpha_N + (Sc/{s})^alpha_S"
+
     def _power(self, p: Mapping[str, Value], second: Value) -> Value:
         return 1.0
 

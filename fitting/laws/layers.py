@@ -74,14 +74,16 @@ def log_q(limited: Sequence[Value]) -> Value:
 
 
 def log_top(*, log_floor: Value, log_good: Value, log_overfit: Value | None, log_ceiling: Value) -> Value:
-    """ln y = ln (a_0 + [1/a_M + 1/(Q_good + Q_overfit)]^-1). [paper: the ingredients; ours: the nesting]
+    """ln y = ln (a_0 + [1/(a_M - a_0) + 1/(Q_good + Q_overfit)]^-1). [paper: the ingredients; ours: the nesting]
 
     The ceiling stands around the sum because over-repeated language models level off near the logarithm of their
-    vocabulary. A ceiling of inf and a floor of -inf drop out.
+    vocabulary. What it caps is the part above the floor, so that y itself never exceeds a_M. A ceiling of inf and a
+    floor of -inf drop out.
     """
     total = log_good if log_overfit is None else tape.log_sum([log_good, log_overfit])
     if not _absent(log_ceiling, math.inf):
-        total = tape.log_reciprocal_sum([log_ceiling, total])
+        room = log_ceiling if _absent(log_floor, -math.inf) else tape.log_difference(log_ceiling, log_floor)
+        total = tape.log_reciprocal_sum([room, total])
     return total if _absent(log_floor, -math.inf) else tape.log_sum([log_floor, total])
 
 

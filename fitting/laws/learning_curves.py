@@ -22,7 +22,7 @@ import numpy as np
 
 from .. import priors, tape
 from ..law import Form, Frame
-from ..tape import Node, Value
+from ..tape import Node, Symbol, Value
 from .one_input import OneInput
 
 # Newton doubles its digits a step once it is near; from the worst start it needs about twenty.
@@ -34,6 +34,14 @@ class _M1(OneInput):
     @property
     def parameters(self) -> tuple[str, ...]:
         return ("b", "c")
+
+    @property
+    def equation(self) -> str:
+        return f"b * {self.column}^-c"
+
+    @property
+    def bounds(self) -> Mapping[str, tuple[float, float]]:
+        return {"c": priors.EXPONENT_BOUNDS}
 
     def _parts(self, p: Mapping[str, Value]) -> tuple[Value, Value]:
         # The only term: it is y itself, not a part of it.
@@ -56,8 +64,20 @@ class _M2(OneInput):
     def parameters(self) -> tuple[str, ...]:
         return ("e", "b", "c")
 
+    @property
+    def equation(self) -> str:
+        return f"e + b * {self.column}^-c"
+
+    @property
+    def bounds(self) -> Mapping[str, tuple[float, float]]:
+        return {"e": priors.FLOOR_BOUNDS, "c": priors.EXPONENT_BOUNDS}
+
     def _parts(self, p: Mapping[str, Value]) -> tuple[Value, Value, Value]:
-        return priors.below(p["e"], self.frame.low), priors.amplitude(p["b"], self.frame.middle), priors.falling(p["c"])
+        return (
+            priors.floor(p["e"], self.frame.low, self.frame.middle),
+            priors.amplitude(p["b"], self.frame.middle),
+            priors.falling(p["c"]),
+        )
 
     def log_y(self, p: Mapping[str, Value], z: Mapping[str, np.ndarray]) -> Value:
         log_e, log_b, c = self._parts(p)
@@ -73,6 +93,14 @@ class _M3(OneInput):
     @property
     def parameters(self) -> tuple[str, ...]:
         return ("b", "c", "g")
+
+    @property
+    def equation(self) -> str:
+        return f"b * (1/{self.column} + g)^c"
+
+    @property
+    def bounds(self) -> Mapping[str, tuple[float, float]]:
+        return {"c": priors.EXPONENT_BOUNDS}
 
     def _parts(self, p: Mapping[str, Value]) -> tuple[Value, Value, Value]:
         """ln b and c as in M1; ln of g in units of 1 / the middle of x, centred on levelling off where the data end."""
@@ -92,11 +120,21 @@ class _M3(OneInput):
 
 @dataclass(frozen=True, kw_only=True)
 class _M4(OneInput):
-    """e stands below every measurement, e0 above them (or at the metric's known ceiling); a > 0, centred on 1."""
+    """e stands below the mean of the measurements, e0 above them all (or at the metric's known ceiling); a > 0,
+    centred on 1."""
 
     @property
     def parameters(self) -> tuple[str, ...]:
         return ("e", "e0", "a", "b", "c") if self._known is None else ("e", "a", "b", "c")
+
+    @property
+    def equation(self) -> str:
+        return f"e + (e0 - y)^a * b * {self.column}^-c"
+
+    @property
+    def bounds(self) -> Mapping[str, tuple[float, float]]:
+        kinds = {"e": priors.FLOOR_BOUNDS, "e0": priors.CEILING_BOUNDS, "c": priors.EXPONENT_BOUNDS}
+        return {name: kinds[name] for name in self.parameters if name in kinds}
 
     @property
     def _known(self) -> float | None:
@@ -108,16 +146,22 @@ class _M4(OneInput):
         """ln e, ln e0, a, the right side above at the middle of x, c."""
         log_e0 = priors.above(p["e0"], self.frame.high) if self._known is None else self._known
         a = tape.softplus(p["a"]) / math.log(2.0)
-        return priors.below(p["e"], self.frame.low), log_e0, a, p["b"] * 2.0 - 1.0, priors.falling(p["c"])
+        return (
+            priors.floor(p["e"], self.frame.low, self.frame.middle),
+            log_e0,
+            a,
+            p["b"] * 2.0 - 1.0,
+            priors.falling(p["c"]),
+        )
 
     def log_y(self, p: Mapping[str, Value], z: Mapping[str, np.ndarray]) -> Value:
         log_e, log_e0, a, right, c = self._parts(p)
         v = solve_m4(right - c * z[self.column], a)
-        return tape.log_sum([log_e, _log_difference(log_e0, log_e) - tape.softplus(-v)])
+        return tape.log_sum([log_e, tape.log_difference(log_e0, log_e) - tape.softplus(-v)])
 
     def natural(self, p: Mapping[str, float]) -> dict[str, float]:
         log_e, log_e0, a, right, c = self._parts(p)
-        log_b = right + c * self.frame.centre[self.column] + (1.0 - a) * _log_difference(log_e0, log_e)
+        log_b = right + c * self.frame.centre[self.column] + (1.0 - a) * tape.log_difference(log_e0, log_e)
         return {"e": np.exp(log_e), "e0": np.exp(log_e0), "a": a, "b": np.exp(log_b), "c": c}
 
 
@@ -141,6 +185,8 @@ def solve_m4(right: Value, a: Value) -> Value:
 
     On a tape, its derivatives follow from the equation itself: dv/d right = 1/F' and dv/da = -softplus(v)/F'.
     """
+    if isinstance(right, Symbol):
+        return right.call("solve_m4", right, np.maximum(a, 1e-6))
     r = right.value if isinstance(right, Node) else np.asarray(right, float)
     # A shape near 0 would make the curve flat on one side; nothing in a table tells 1e-6 from less.
     shape = np.maximum(a.value if isinstance(a, Node) else np.asarray(a, float), 1e-6)
@@ -162,8 +208,3 @@ def solve_m4(right: Value, a: Value) -> Value:
 
 def _slope(v: np.ndarray, a: np.ndarray) -> np.ndarray:
     return a * tape.sigmoid(v) + tape.sigmoid(-v)
-
-
-def _log_difference(larger: Value, smaller: Value) -> Value:
-    """ln(exp(larger) - exp(smaller)); a floor and a ceiling are never closer than their clearances."""
-    return larger + tape.log(1.0 - tape.exp(smaller - larger))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import FittingError
 from ..law import Law
+from .averaged import SUFFIX, Averaged
 from .bnsl import Bnsl
 from .chinchilla import Additive
 from .data_constrained import DataConstrained
@@ -35,9 +36,13 @@ LAWS: dict[str, Law] = {
 
 
 def find_law(law: str | Law) -> Law:
-    """The law of that name (`cf`) or address (`my_law.py:LAW`); a law passes through. Raises FittingError."""
+    """The law of that name (`cf`) or address (`my_law.py:LAW`), either followed by `-mean` for the mean of its
+    candidates; a law passes through. Raises FittingError.
+    """
     if not isinstance(law, str):
         return law
+    if law.endswith(SUFFIX):
+        return Averaged(law=find_law(law.removesuffix(SUFFIX)))
     if is_address(law):
         return load_law(law)
     if law not in LAWS:

@@ -18,6 +18,9 @@ from ..law import Form, Frame
 from ..tape import Value
 from .layers import Break, log_k, log_q, log_r, log_top
 
+# A raw parameter at which a limit or a term leaves ln y as it is, to the last bit.
+_OUT_OF_REACH = 500.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
@@ -42,9 +45,13 @@ class Shape:
     ceiling: bool = False
 
     def __str__(self) -> str:
+        return self.words(self.breaks, ordered=False)
+
+    def words(self, breaks: Sequence[int], *, ordered: bool) -> str:
+        """The parts, with the joint term's turns as they come (`then`) or only which they are (`and`)."""
         parts = []
         if self.joint:
-            turns = " then ".join("faster" if sign > 0 else "slower" for sign in self.breaks)
+            turns = (" then " if ordered else " and ").join("faster" if sign > 0 else "slower" for sign in breaks)
             parts.append("joint" + (f" that turns {turns}" if turns else ""))
         if self.bottlenecks:
             parts.append("bottlenecks" + " of one exponent" * self.tied)
@@ -98,9 +105,80 @@ class UnslForm(Form):
         return tuple(names)
 
     @property
-    def bounded(self) -> frozenset[str]:
+    def bounds(self) -> Mapping[str, tuple[float, float]]:
         numbers = range(1, len(self.shape.breaks) + 1)
-        return frozenset(f"{what}{i}" for what in "df" for i in numbers)
+        falling = [f"c_{c}" for c in self.frame.inputs] + ["beta", *(f"beta_{c}" for c in self.frame.inputs)]
+        falling += [f"{side}_{h}_{h}" for side in self._sides() for h in self.frame.hyperparameters]
+        kinds = {
+            **dict.fromkeys(falling + [f"limit_{self.shape.limit}"], priors.EXPONENT_BOUNDS),
+            "a0": priors.FLOOR_BOUNDS,
+            **dict.fromkeys(("aM", "plateau"), priors.CEILING_BOUNDS),
+            **dict.fromkeys((f"d{i}" for i in numbers), priors.POSITION_BOUNDS),
+            **dict.fromkeys((f"f{i}" for i in numbers), priors.SHARPNESS_BOUNDS),
+        }
+        return {name: kinds[name] for name in self.parameters if name in kinds}
+
+    def _order(self, p: Mapping[str, Value]) -> list[int]:
+        """The numbers of the breaks, in the order in which one meets them on the way up the diagonal of all inputs."""
+        met = []
+        for i in range(1, len(self.shape.breaks) + 1):
+            one = self._break(p, i, 1)
+            along = sum(
+                float(v) * self.frame.half[c]
+                for v, c in zip(one.direction, self.columns, strict=True)
+                if c in self.frame.inputs
+            )
+            met.append((float(one.place) / along if along else math.inf, i))
+        return [i for _, i in sorted(met)]
+
+    def describe(self, raw: np.ndarray) -> str:
+        order = self._order(dict(zip(self.parameters, raw, strict=True)))
+        return self.shape.words(tuple(self.shape.breaks[i - 1] for i in order), ordered=True)
+
+    @property
+    def equation(self) -> str:
+        shape = self.shape
+
+        def power(name: str, letter: str, columns: Sequence[str]) -> str:
+            return " * ".join([name, *(f"{c}^{letter}_{c}" for c in columns)])
+
+        terms = []
+        if shape.joint:
+            joint = power("b", "c", self.columns)
+            for i in range(1, len(shape.breaks) + 1):
+                along = " * ".join(f"{c}^w{i}_{c}" for c in self.columns)
+                joint += f" * (1 + ({along}/d{i})^(1/f{i}))^(-c{i} * f{i})"
+            terms.append(joint)
+        if shape.bottlenecks:
+            terms += [power(f"b_{c}", "beta", [c]) for c in self.frame.inputs]
+        terms += [
+            power(f"{side}_{h}", f"{side}_{h}", self.columns)
+            for side in self._sides()
+            for h in self.frame.hyperparameters
+        ]
+        good = " + ".join(terms)
+        limits = [f"1/({power('limit', 'limit', [shape.limit])})"] * bool(shape.limit) + ["1/plateau"] * shape.plateau
+        if limits:
+            good = f"1/({' + '.join([f'1/({good})', *limits])})"
+        total = " + ".join([good, *(power(f"o{k}", f"o{k}", self.columns) for k in range(1, shape.opposing + 1))])
+        return f"a0 + 1/(1/(aM - a0) + 1/({total}))" if shape.ceiling else f"a0 + {total}"
+
+    @property
+    def host(self) -> tuple[UnslForm, Mapping[str, float]]:
+        """The same core with its limit on misperformance and, of several inputs, one opposing term."""
+        shape = self.shape
+        fitted = self.frame.log_ceiling is None
+        host = replace(shape, ceiling=True) if fitted else replace(shape, plateau=shape.plateau or not shape.limit)
+        if shape.opposing == 0 and not shape.harms and len(self.columns) > 1 and not self.frame.hyperparameters:
+            host = replace(host, opposing=1)
+        absent = {}
+        if host.ceiling and not shape.ceiling:
+            absent["aM"] = _OUT_OF_REACH
+        if host.plateau and not shape.plateau:
+            absent["plateau"] = _OUT_OF_REACH
+        if host.opposing > shape.opposing:
+            absent |= {"o1": -_OUT_OF_REACH, **{f"o1_{c}": 0.0 for c in self.columns}}
+        return replace(self, shape=host), absent
 
     def _sides(self) -> tuple[str, ...]:
         return {"": (), "large": ("large",), "both": ("large", "small")}[self.shape.harms]
@@ -165,7 +243,7 @@ class UnslForm(Form):
             for k in range(1, shape.opposing + 1)
         ]
         return log_top(
-            log_floor=priors.below(p["a0"], self.frame.low),
+            log_floor=priors.floor(p["a0"], self.frame.low, self.frame.middle),
             log_good=log_q(limited),
             log_overfit=log_r(overfit) if overfit else None,
             log_ceiling=self._log_ceiling(p),
@@ -180,14 +258,15 @@ class UnslForm(Form):
             out[name] = np.exp(log_b - sum(e * centre[c] for e, c in zip(exponents, columns, strict=True)))
             out.update({f"{letter}_{c}": float(e) for e, c in zip(exponents, columns, strict=True)})
 
-        out = {"a0": np.exp(priors.below(p["a0"], self.frame.low))}
+        out = {"a0": np.exp(priors.floor(p["a0"], self.frame.low, self.frame.middle))}
         if shape.ceiling:
             out["aM"] = np.exp(self._log_ceiling(p))
         if shape.joint:
             slopes = [self._slope(p, f"c_{c}", c) for c in self.columns]
             power("b", priors.amplitude(p["b"], middle), slopes, self.columns, "c")
-            for i, sign in enumerate(shape.breaks, start=1):
-                one = self._break(p, i, sign)
+            for i, k in enumerate(self._order(p), start=1):
+                sign = shape.breaks[k - 1]
+                one = self._break(p, k, sign)
                 direction = np.array([float(v) for v in one.direction])
                 size = float(np.linalg.norm(direction)) + 1e-300
                 out |= {f"w{i}_{c}": float(v) / size for c, v in zip(self.columns, direction, strict=True)}

@@ -14,6 +14,9 @@ from pipeline.analysis.question import Divided, Question
 from pipeline.errors import PipelineError
 from pipeline.study import Study
 
+CODE = (".py", ".html", ".css", ".js")
+"""Endings of the files that turn points into a report."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
@@ -22,18 +25,28 @@ class Analysis:
     study: Study
     divided: Divided
     comparisons: Sequence[Comparison]
+    question_changes: Sequence[str] = ()
+    """What of the question was changed after something had been measured, in words."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"study": self.study.name, **self.divided.to_json(self.comparisons)}
+        changes = {"question_changes": list(self.question_changes)}
+        return {"study": self.study.name, **changes, **self.divided.to_json(self.comparisons)}
 
 
 def analyse(
-    study: Study, points: Any, *, laws: Sequence[str] = (), seed: int = 0, loss: str = "msle", plain: bool = False
+    study: Study,
+    points: Any,
+    *,
+    laws: Sequence[str] = (),
+    seed: int = 0,
+    loss: str = "msle",
+    plain: bool = False,
+    question_changes: Sequence[str] = (),
 ) -> Analysis:
     """Fit every law of the study (or of `laws`) to its points, a DataFrame from `Store.table`."""
     divided = divide(study, points)
-    comparisons = divided.compare(tuple(laws) or tuple(study.laws), seed=seed, loss=loss, plain=plain)
-    return Analysis(study=study, divided=divided, comparisons=comparisons)
+    comparisons = divided.compare(tuple(laws) or study.law_addresses, seed=seed, loss=loss, plain=plain)
+    return Analysis(study=study, divided=divided, comparisons=comparisons, question_changes=question_changes)
 
 
 def divide(study: Study, points: Any, question: Question | None = None) -> Divided:
@@ -42,7 +55,7 @@ def divide(study: Study, points: Any, question: Question | None = None) -> Divid
     Raises PipelineError where too little is left to fit.
     """
     if points.empty:
-        raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.name}` makes them")
+        raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.address}` makes them")
     grid = {cell.id for cell in study.cells}
     return (question or Question.of_study(study)).divide(points.assign(in_grid=points["cell"].isin(grid).astype(int)))
 
@@ -56,6 +69,7 @@ def fingerprint(study: Study, points: Any, *, laws: Sequence[str], seed: int) ->
     digest.update(pandas.util.hash_pandas_object(ordered, index=False).to_numpy().tobytes())
     for package in ("fitting", "pipeline"):
         folder = Path(importlib.import_module(package).__file__).parent
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(path.read_bytes())
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in CODE:
+                digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fitting import Allocation, Metric
+from fitting import Allocations, Metric
 from pipeline.errors import PipelineError
 
 COLOURS = ("#c1440e", "#1f5f8b", "#5b8c2a", "#8a5aa8", "#8c7a2a", "#3a3a3a")
@@ -39,7 +39,7 @@ def draw_check(facts: Mapping[str, Any], path: str) -> None:
         right.set_title("PIT: flat where all is right", loc="left", fontsize=9)
 
 
-def draw_allocation(found: Allocation, metric: Metric, column: str, path: str) -> None:
+def draw_allocation(found: Allocations, metric: Metric, column: str, path: str) -> None:
     """The metric along one column at each budget, the others at their best, and the path of the optimum with its
     interval. Raises PipelineError where the column is not free, or the file cannot be written."""
     if column not in found.exponents:

@@ -1,17 +1,35 @@
-"""What running a study would do and cost: its cells with their states, throughput, cohorts and budget."""
+"""What running a study would do and cost: its cells with their states, devices, throughput, cohorts and budget."""
 
-from pipeline.plan.budget import Budget
+from pipeline.plan.account import Account, Accounts, SickNode, added
+from pipeline.plan.budget import Budget, Prices
 from pipeline.plan.cost import LONGEST_JOB_SHARE, Throughput, Timing, gather
+from pipeline.plan.devices import CPU, GPUS, HEADROOM, PROCESS_BYTES, Device, device_named, device_shown
+from pipeline.plan.memory import check_memory, explain, too_large
 from pipeline.plan.plan import Plan, PlannedCell, State, make_plan
 
 __all__ = [
+    "CPU",
+    "GPUS",
+    "HEADROOM",
     "LONGEST_JOB_SHARE",
+    "PROCESS_BYTES",
+    "Account",
+    "Accounts",
     "Budget",
+    "Device",
     "Plan",
     "PlannedCell",
+    "Prices",
+    "SickNode",
     "State",
     "Throughput",
     "Timing",
+    "added",
+    "check_memory",
+    "device_named",
+    "device_shown",
+    "explain",
     "gather",
     "make_plan",
+    "too_large",
 ]

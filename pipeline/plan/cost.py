@@ -8,12 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.plan.devices import CPU, REFERENCE, Device
 from pipeline.study import Cell
 
-ASSUMED_OVERHEAD = 1e-4
-"""Seconds a step before anything is measured: a small PyTorch program on one CPU core."""
-ASSUMED_THROUGHPUT = 1e10
-"""FLOPs a second before anything is measured: one CPU core, small matrices."""
 LONGEST_JOB_SHARE = 1 / 4
 """The most of a worker's part of the work that one job is predicted to take: longer ones leave other workers idle."""
 
@@ -39,11 +36,17 @@ class Throughput:
     """How many finished cells this was fitted to; 0 means it is assumed, not measured."""
 
     @classmethod
-    def fit(cls, timings: Iterable[Timing]) -> Throughput:
+    def assumed(cls, device: Device) -> Throughput:
+        """By the device's peak and the share of it that is to be expected; that of another for one of no known peak."""
+        known = device if device.peak else REFERENCE
+        return cls(overhead=known.step_seconds, rate=known.peak * known.utilisation, cells=0)
+
+    @classmethod
+    def fit(cls, timings: Iterable[Timing], device: Device = CPU) -> Throughput:
         """Least squares on relative errors with both terms at least zero; the assumption where nothing was measured."""
         rows = [m for m in timings if m.seconds > 0 and m.steps > 0]
         if not rows:
-            return cls(overhead=ASSUMED_OVERHEAD, rate=ASSUMED_THROUGHPUT, cells=0)
+            return cls.assumed(device)
         flops = np.array([m.flops_per_step for m in rows])
         seconds = np.array([m.seconds / m.steps for m in rows])
         design = np.stack([np.ones_like(flops), flops], axis=1) / seconds[:, None]
@@ -63,8 +66,11 @@ class Throughput:
         return cell.counts.steps * (self.overhead + cell.counts.flops_per_step / self.rate)
 
 
-def gather(cells: Sequence[Cell], throughput: Throughput, *, cohort_size: int, workers: int) -> list[tuple[Cell, ...]]:
-    """Cells of equal cohort key in cohorts, longest predicted first, none so long that other workers wait for it."""
+def gather(
+    cells: Sequence[Cell], throughput: Throughput, *, cohort_size: int, workers: int, device: Device = CPU
+) -> list[tuple[Cell, ...]]:
+    """Cells of equal cohort key in cohorts, longest predicted first, none so long that other workers wait for it, and
+    none that is counted to need more than the device's memory."""
     longest = sum(map(throughput.seconds, cells)) / max(workers, 1) * LONGEST_JOB_SHARE
     by_shape = defaultdict(list)
     for cell in cells:
@@ -73,5 +79,7 @@ def gather(cells: Sequence[Cell], throughput: Throughput, *, cohort_size: int, w
     for alike in by_shape.values():
         fitting = int(longest / throughput.seconds(alike[0]))
         size = max(1, min(cohort_size, fitting))
+        while size > 1 and not device.holds(alike[0].counts.bytes, size):
+            size -= 1
         cohorts += [tuple(alike[start : start + size]) for start in range(0, len(alike), size)]
     return sorted(cohorts, key=lambda cohort: -sum(map(throughput.seconds, cohort)))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from pipeline.plan.cost import Throughput, Timing
+from pipeline.plan.devices import CPU, REFERENCE, Device, device_named, device_shown
 from pipeline.store import CellRecord, Store
 from pipeline.study import Cell, PlannedPoints, Study
 
@@ -40,6 +41,13 @@ class PlannedCell:
     predicted_seconds: float
     """Seconds of the whole cell on one worker."""
     points: PlannedPoints
+    reached: int = 0
+    """The last step that the store has."""
+
+    @property
+    def remaining_seconds(self) -> float:
+        """Predicted seconds of what is left of it."""
+        return 0.0 if self.state.finished else self.predicted_seconds * (1 - self.reached / self.cell.counts.steps)
 
     @property
     def split(self) -> str:
@@ -75,8 +83,23 @@ class Plan:
     study: Study
     cells: Sequence[PlannedCell]
     throughput: Throughput
+    device: Device
+    """What the seconds are predicted for."""
+    device_assumed: bool
+    """Whether nobody said which type of GPU it is, and none was seen."""
     left_behind: Sequence[CellRecord]
     """Cells of the store that the grid no longer has. They stay there and take no part in fits."""
+    question_changes: Sequence[str] = ()
+    """What of the question was changed after something had been measured, in words."""
+
+    @property
+    def takes_anothers_place(self) -> bool:
+        """Whether cells changed and not one of the grid was ever run: all that was measured would be left behind.
+
+        Once some of it was run, what was measured before is history, and the grid may grow.
+        """
+        states = {one.state for one in self.cells}
+        return State.CHANGED in states and states <= {State.CHANGED, State.NEW}
 
     def counts(self) -> dict[str, int]:
         """How many cells are in each state; states without cells are left out."""
@@ -101,23 +124,30 @@ class Plan:
             "study": self.study.name,
             "trainer": self.study.trainer,
             "throughput": "measured" if self.throughput.cells else "assumed",
+            "device": self.device.name,
+            "device_assumed": self.device_assumed,
             "states": self.counts(),
             "left_behind": len(self.left_behind),
+            "question_changes": list(self.question_changes),
             "points": dataclasses.asdict(self.points) | {"judged_later": list(self.study.judged_later)},
             "inference_budgets": sorted({budget for one in self.cells for budget in one.cell.inference_budgets}),
             "total_flops": sum(one.cell.counts.flops for one in self.cells),
             "remaining_flops": sum(one.cell.counts.flops for one in remaining),
-            "remaining_seconds": sum(one.predicted_seconds for one in remaining),
+            "remaining_seconds": sum(one.remaining_seconds for one in remaining),
             "cells": [one.to_json() for one in self.cells],
         }
 
 
-def make_plan(study: Study, store: Store) -> Plan:
-    """Compare a study with its store. Reads the store, changes nothing."""
+def make_plan(study: Study, store: Store, device: Device | str = "") -> Plan:
+    """Compare a study with its store, on a device or a type of device (default: what the study needs, or has used).
+
+    Reads the store, changes nothing. Raises PipelineError for a type of device that is not known.
+    """
     records = store.records()
+    target, assumed = _device(study, records.values(), device)
     here = {cell.id for cell in study.cells}
     left_behind = [record for record in records.values() if record.id not in here]
-    throughput = Throughput.fit(_timings(records.values()))
+    throughput = Throughput.fit(_timings(records.values(), target), target)
     why_changed = _changes(study, [cell for cell in study.cells if cell.id not in records], left_behind)
     planned = []
     for cell in study.cells:
@@ -129,13 +159,42 @@ def make_plan(study: Study, store: Store) -> Plan:
                 reason=reason,
                 predicted_seconds=throughput.seconds(cell),
                 points=study.planned_points(cell),
+                reached=records[cell.id].step if cell.id in records else 0,
             )
         )
-    return Plan(study=study, cells=planned, throughput=throughput, left_behind=left_behind)
+    return Plan(
+        study=study,
+        cells=planned,
+        throughput=throughput,
+        device=target,
+        device_assumed=assumed,
+        left_behind=left_behind,
+        question_changes=store.question_changes(study),
+    )
 
 
-def _timings(records) -> list[Timing]:
-    return [Timing(flops_per_step=r.flops_per_step, steps=r.step, seconds=r.seconds) for r in records if r.finished]
+def _device(study: Study, records: Iterable[CellRecord], asked: Device | str) -> tuple[Device, bool]:
+    """What a plan is for, and whether that is no more than an assumption."""
+    if asked:
+        return (device_named(asked) if isinstance(asked, str) else asked), False
+    used = [_used(record) for record in records if record.points]
+    if study.device != "auto":
+        used = [device for device in used if device.is_gpu is (study.device == "gpu")]
+    if used:
+        return max(used, key=used.count), False
+    return (REFERENCE, True) if study.device == "gpu" else (CPU, False)
+
+
+def _used(record: CellRecord) -> Device:
+    return CPU if record.device == "cpu" else device_shown(record.gpu or "gpu", record.gpu_bytes)
+
+
+def _timings(records: Iterable[CellRecord], device: Device) -> list[Timing]:
+    return [
+        Timing(flops_per_step=r.flops_per_step, steps=r.step, seconds=r.seconds)
+        for r in records
+        if r.finished and _used(r).name == device.name
+    ]
 
 
 def _state(record: CellRecord | None, why_changed: str) -> tuple[State, str]:

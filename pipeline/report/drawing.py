@@ -1,4 +1,4 @@
-"""How the report's figures look: colours, numbers, logarithmic ticks, and SVG that follows the page into dark mode.
+"""How the report's still figures look: colours, axes, and SVG that follows the page into dark mode.
 
 Figures are drawn in logarithms on linear axes, with ticks placed here: that gives one way to treat columns, metrics of
 which less is better and metrics of which more is better, and ticks that are a grid's levels where there are few.
@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import numpy as np
 
 from fitting import Metric
+from pipeline.report.facts import MetricFacts
+from pipeline.report.words import log_ticks, numbers, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +37,8 @@ WIDTH = 10.8
 """Inches of a figure across the page; text of 8 points then reads like the page's small print at 1200 pixels."""
 MOST_VECTORS = 2000
 """Marks of one figure beyond which they become pixels: a mark as a vector takes some 150 bytes."""
+
+SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 _STYLE = {
     "svg.fonttype": "none",
@@ -71,95 +75,16 @@ _STYLE = {
     "savefig.dpi": 200,
 }
 
-_WORDS = {
-    "parameters": "parameters",
-    "parameters_without_embeddings": "parameters without embeddings",
-    "step": "optimiser steps",
-    "steps": "optimiser steps",
-    "flops": "training FLOPs",
-    "seconds": "training seconds",
-}
-_WORDS_WITH_UNIT = {
-    "dataset_size": "unique training {}",
-    "examples": "training {}, repeats included",
-    "batch_size": "batch size ({} a step)",
-}
-
-
-def words(column: str, units: Mapping[str, str]) -> str:
-    """A column's axis title. `units` are those that its trainer declares, by column."""
-    if unit := units.get(column):
-        return _WORDS_WITH_UNIT.get(column, column.replace("_", " ") + " ({})").format(unit)
-    return _WORDS.get(column) or column.replace("_", " ")
-
-
-def short(text: str, most: int = 40) -> str:
-    """A name that fits on a figure. The page itself always has it in full."""
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A few digits for an axis: `250`, `4k`, `1.3M`, `7B`, `0.003`, `2e-5`."""
-    size = abs(value)
-    for scale, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if scale * 0.9995 <= size < scale * 999.5:
-            return f"{value / scale:.{digits}g}{letter}"
-    return tidy(f"{value:.{digits}g}")
-
-
-def numbers(values: Sequence[float]) -> list[str]:
-    """Labels that are as short as they can be and still differ."""
-    for digits in range(3, 12):
-        labels = [number(value, digits) for value in values]
-        if len(set(labels)) == len(set(values)):
-            break
-    return labels
-
-
-def exact(value: Any) -> str:
-    """A value of the grid for a caption: `16,000`, `0.003`, `adam`."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.number):
-        return str(value)
-    if float(value).is_integer() and abs(value) < 1e9:
-        return f"{value:,.0f}"
-    return tidy(f"{value:.6g}")
-
-
-def tidy(text: str) -> str:
-    """1e-05 as 1e-5."""
-    return re.sub(r"e([+-])0*(\d)", lambda m: "e" + m[1].replace("+", "") + m[2], text)
-
-
-def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers within [low, high] that lie well on a logarithmic axis, at most about `most` of them."""
-    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    choices = [
-        [10.0**k * m for k in decades for m in digits] for digits in ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
-    ]
-    choices += [[10.0**k for k in decades if k % stride == 0] for stride in (2, 3, 5, 10, 20)]
-    edge = 1e-9
-    for choice in choices:
-        inside = [value for value in choice if low * (1 - edge) <= value <= high * (1 + edge)]
-        if len(inside) <= most:
-            break
-    # Over less than a factor of five, equal steps are the more familiar ones.
-    return inside if len(inside) >= 3 and high / low > 5 else _even_ticks(low, high, most)
-
-
-def _even_ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers at equal distances, for a range too short for powers."""
-    rough = max((high - low) / (most + 1), abs(high) * 1e-9)
-    unit = 10.0 ** math.floor(math.log10(rough))
-    step = next(unit * m for m in (1, 2, 2.5, 5, 10) if unit * m >= rough * 0.999)
-    first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
-    return [round(k * step, 15) for k in range(first, last + 1)]
-
 
 @dataclass(frozen=True, kw_only=True)
 class MetricScale:
     """Where a metric lies on a figure: logarithmic in the loss that laws see, labelled as users know it, more is up."""
 
     metric: Metric
+
+    @classmethod
+    def of(cls, facts: MetricFacts) -> MetricScale:
+        return cls(metric=Metric(name=facts.name, direction=facts.direction, floor=facts.floor, best=facts.best))
 
     @property
     def label(self) -> str:
@@ -234,15 +159,25 @@ def draw(build: Callable[[Figure], None], *, height: float, label: str, width: f
 
 def _for_page(svg: str, label: str) -> str:
     """Without header, metadata, names of groups and network addresses; with the page's colours and font."""
-    import html
-
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    svg = svg.replace("xlink:href", "href").replace("'DejaVu Sans'", "var(--font)")
-    for colour, name in _PAGE_COLOURS.items():
-        svg = svg.replace(colour, f"var({name})")
-    head, rest = svg.split(">", 1)
-    box = re.search(r'viewBox="[^"]*"', head)
-    assert box is not None
-    return f'<svg {box[0]} role="img" aria-label="{html.escape(label)}">' + re.sub(r"\n\s*", "\n", rest)
+    ElementTree.register_namespace("", SVG)
+    root = ElementTree.fromstring(svg)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}title"):
+                parent.remove(child)
+        if parent.tag == f"{{{SVG}}}g":
+            parent.attrib.pop("id", None)
+        if target := parent.attrib.pop(f"{{{XLINK}}}href", None):
+            parent.set("href", target)
+        if style := parent.get("style"):
+            for colour, name in _PAGE_COLOURS.items():
+                style = style.replace(colour, f"var({name})")
+            parent.set("style", style.replace("'DejaVu Sans'", "var(--font)"))
+        if parent.text and not parent.text.strip():
+            parent.text = None
+        parent.tail = "\n" if parent.tail and not parent.tail.strip() else parent.tail
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    root.set("role", "img")
+    root.set("aria-label", label)
+    return ElementTree.tostring(root, encoding="unicode").strip()

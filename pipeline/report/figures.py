@@ -1,15 +1,13 @@
-"""The figures of a report: held-out predictions, data and fits along a column, residuals. Values in, SVG out."""
+"""The still figures of a report, for paper and for readers without JavaScript. Facts in, SVG out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from fitting import Fit, Forecast
 from pipeline.report.drawing import (
     FITTED,
     GRID,
@@ -26,46 +24,49 @@ from pipeline.report.drawing import (
     draw,
     limits,
     log_x,
-    number,
-    numbers,
-    short,
-    words,
 )
-from pipeline.report.slices import Slice
+from pipeline.report.facts import LEVEL, CellsFacts, Column, LawFacts, Line, SliceFacts, TaskFacts
+from pipeline.report.words import number, numbers, short
 
-LEVEL = 0.9
-"""Probability with which intervals shall hold a new measurement."""
-CURVE = 90
-"""Places along a curve."""
 MOST_INTERVALS = 400
 """Intervals of one panel beyond which they would run into one grey."""
+MOST_LAWS = 8
+"""Panels of predictions: two rows."""
 NARROW = 0.62
 """A panel that stands alone need not be as wide as the page; the page's style says the same."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """One law against the measurements."""
+def hero(task: TaskFacts, one: SliceFacts, scale: MetricScale) -> str:
+    """Measured small, forecast large, what came: one slice, its fitted points and its held-out ones."""
+    points = [scale.place(np.array(line.loss)) for line in one.lines]
+    curves = [scale.place(np.array(line.median)) for line in one.lines if line.median]
+    window = limits(points, room=0.5)
+    low, high = limits([*points, *(np.clip(curve, *window) for curve in curves)])
 
-    law: str
-    note: str
-    forecast: Forecast
-    band: bool
-    """Whether its interval is drawn."""
+    def build(figure) -> None:
+        axes = figure.subplots()
+        _panel(axes, one, task, scale, (low, high), pixels=False)
+        axes.set_ylabel(scale.label)
+        figure.legend(handles=_keys(task, [one], second=False), loc="outside lower left", ncols=3)
+
+    label = f"{scale.metric.name} along {one.along}: measured, forecast and what came"
+    return draw(build, height=4.3, width=WIDTH * NARROW, label=label)
 
 
-def predictions(
-    panels: Sequence[Panel], measured: np.ndarray, factor: np.ndarray, scale: MetricScale, *, label: str
-) -> str:
+def predictions(task: TaskFacts, scale: MetricScale) -> str:
     """Predicted against measured loss for each law on equal axes; colour: by which factor a point leaves the fit."""
-    across = min(len(panels), 4)
-    down = math.ceil(len(panels) / across)
+    laws = task.fits[:MOST_LAWS]
+    scored = np.array(task.points.held_out) if task.held_out else np.ones(len(task.points.loss), bool)
+    measured = np.array(task.points.loss)[scored]
+    across = min(len(laws), 4)
+    down = math.ceil(len(laws) / across)
     truth = scale.place(measured)
     # A law that is far off must not squeeze the others: its points stop at the border of the range of the sound ones.
     wide = limits([truth], room=0.6)
-    places = [np.clip(scale.place(panel.forecast.median), *wide) for panel in panels]
+    places = [np.clip(scale.place(np.array(law.predicted)[scored]), *wide) for law in laws]
     low, high = limits([truth, *places])
-    pixels = measured.size * len(panels) > MOST_VECTORS
+    pixels = measured.size * len(laws) > MOST_VECTORS
+    factor = outside_of(task)[scored]
     shade = np.log(factor)
     order = np.argsort(shade, kind="stable")
     few = np.argsort(truth, kind="stable")[:: measured.size // MOST_INTERVALS + 1]
@@ -75,10 +76,10 @@ def predictions(
 
         ramp = LinearSegmentedColormap.from_list("far", LEVELS)
         grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
-        for axes, panel, place in zip(grid.flat, panels, places, strict=False):
+        for axes, law, place in zip(grid.flat, laws, places, strict=False):
             axes.plot([low, high], [low, high], color=MUTED, linewidth=0.8, zorder=1)
-            if panel.band:
-                ends = [np.clip(scale.place(end)[few], low, high) for end in (panel.forecast.low, panel.forecast.high)]
+            if law.low:
+                ends = [np.clip(scale.place(np.array(end)[scored])[few], low, high) for end in (law.low, law.high)]
                 axes.vlines(truth[few], *ends, color=MUTED, alpha=0.3, linewidth=0.7, rasterized=pixels, zorder=2)
             dots = axes.scatter(
                 truth[order],
@@ -94,9 +95,10 @@ def predictions(
                 zorder=3,
             )
             axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-            axes.set_title(short(panel.law, 24), fontweight="bold", pad=14)
+            axes.set_title(short(law.law, 24), fontweight="bold", pad=14)
+            score = task.score(law)
             axes.annotate(
-                panel.note,
+                f"RMSLE {score.value:.4f} ± {score.bar:.4f}" if score else "",
                 (0, 1),
                 (0, 4),
                 xycoords="axes fraction",
@@ -106,9 +108,9 @@ def predictions(
             )
             scale.on(axes.xaxis, low, high, most=5)
             scale.on(axes.yaxis, low, high, most=6)
-        for axes in grid.flat[len(panels) :]:
+        for axes in grid.flat[len(laws) :]:
             axes.axis("off")
-        for axes in grid.flat[max(len(panels) - across, 0) : len(panels)]:
+        for axes in grid.flat[max(len(laws) - across, 0) : len(laws)]:
             axes.tick_params(labelbottom=True)
         figure.supxlabel(f"measured {scale.label}", fontsize=8)
         figure.supylabel("predicted", fontsize=8)
@@ -122,88 +124,77 @@ def predictions(
 
     width = WIDTH if across > 2 else WIDTH * NARROW
     side = min((width - 1.9) / across, 3.2)
-    return draw(build, height=0.42 + down * (side + 0.4), width=width, label=label)
+    return draw(build, height=0.42 + down * (side + 0.4), width=width, label=f"{task.scored} predictions")
 
 
-def along(
-    slices: Sequence[Slice],
-    best: Fit | None,
-    second: Fit | None,
-    names: Sequence[str],
-    scale: MetricScale,
-    *,
-    label: str,
-    units: Mapping[str, str],
-) -> str:
+def along(task: TaskFacts, shown: Sequence[SliceFacts], scale: MetricScale) -> str:
     """Measurements and fits along one column, a panel a slice."""
-    curves = [_curves(one, names, best, second) for one in slices]
-    points = [scale.place(one.rows["loss"].to_numpy(float)) for one in slices]
-    drawn = [scale.place(curve) for panel in curves for level in panel for curve in level["shown"]]
+    lines = [line for one in shown for line in one.lines]
+    points = [scale.place(np.array(line.loss)) for line in lines]
+    drawn = [scale.place(np.array(curve)) for line in lines for curve in (line.median, line.second) if curve]
     # The band may leave the figure; the curves and the points may not.
     window = limits(points, room=0.5)
     low, high = limits([*points, *(np.clip(curve, *window) for curve in drawn)])
     pixels = sum(place.size for place in points) > MOST_VECTORS
 
     def build(figure) -> None:
-        grid = figure.subplots(1, len(slices), sharey=True, squeeze=False)[0]
-        for axes, one, panel in zip(grid, slices, curves, strict=True):
-            x = one.rows[one.along].to_numpy(float)
-            log_x(axes, x)
-            axes.set_ylim(low, high)
-            scale.on(axes.yaxis, low, high)
+        grid = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+        for axes, one in zip(grid, shown, strict=True):
+            _panel(axes, one, task, scale, (low, high), pixels=pixels)
             axes.tick_params(labelleft=True)
-            _shade_held_out(axes, one)
-            for rank, (level, lines) in enumerate(zip(one.levels, panel, strict=True)):
-                _draw_level(
-                    axes, one.of(level), one.along, lines, scale, rank=_rank(rank, len(one.levels)), pixels=pixels
-                )
-            axes.set_xlabel(short(words(one.along, units)))
-            if one.by is not None:
-                _level_legend(axes, one, units)
         grid[0].set_ylabel(scale.label)
-        figure.legend(handles=_keys(best, second, slices), loc="outside lower left", ncols=6)
+        figure.legend(handles=_keys(task, shown, second=True), loc="outside lower left", ncols=6)
 
-    return draw(build, height=4.5, width=WIDTH if len(slices) > 1 else WIDTH * NARROW, label=label)
+    width = WIDTH if len(shown) > 1 else WIDTH * NARROW
+    return draw(build, height=4.5, width=width, label=f"{scale.metric.name} along {shown[0].along}")
 
 
-def cloud(rows: Any, column: str, scale: MetricScale, *, label: str, units: Mapping[str, str]) -> str:
+def cloud(task: TaskFacts, column: Column, scale: MetricScale) -> str:
     """Every point along one column, where the data are no grid and no slice can be drawn."""
+    x, y = np.array(task.points.columns[column.name]), np.array(task.points.loss)
+    held_out = np.array(task.points.held_out)
 
     def build(figure) -> None:
         axes = figure.subplots()
-        for held_out, colour, name in ((False, FITTED, "fitted"), (True, HELD_OUT, "held out")):
-            part = rows[rows["held_out"] == held_out]
-            if len(part):
-                x, y = np.log(part[column].to_numpy(float)), scale.place(part["loss"].to_numpy(float))
+        for mask, colour, name in ((~held_out, FITTED, "fitted"), (held_out, HELD_OUT, "held out")):
+            if mask.any():
                 axes.scatter(
-                    x, y, s=8, color=colour, alpha=0.5, linewidths=0, label=name, rasterized=len(rows) > MOST_VECTORS
+                    np.log(x[mask]),
+                    scale.place(y[mask]),
+                    s=8,
+                    color=colour,
+                    alpha=0.5,
+                    linewidths=0,
+                    label=name,
+                    rasterized=len(y) > MOST_VECTORS,
                 )
-        low, high = limits([scale.place(rows["loss"].to_numpy(float))])
-        log_x(axes, rows[column].to_numpy(float))
+        low, high = limits([scale.place(y)])
+        log_x(axes, x)
         axes.set_ylim(low, high)
         scale.on(axes.yaxis, low, high)
-        axes.set_xlabel(short(words(column, units)))
+        axes.set_xlabel(short(column.title))
         axes.set_ylabel(scale.label)
         figure.legend(loc="outside lower left", ncols=2, markerscale=2)
 
-    return draw(build, height=4.2, width=WIDTH * NARROW, label=label)
+    return draw(build, height=4.2, width=WIDTH * NARROW, label=f"{scale.metric.name} along {column.name}")
 
 
-def residuals(rows: Any, predicted: np.ndarray, names: Sequence[str], *, label: str, units: Mapping[str, str]) -> str:
+def residuals(task: TaskFacts, law: LawFacts) -> str:
     """ln(measured / predicted) of the loss against every column, fitted and held-out points side by side."""
-    error = np.log(rows["loss"].to_numpy(float) / predicted)
-    finite = np.isfinite(error)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.log(np.array(task.points.loss) / np.array(law.predicted))
+    finite, held_out = np.isfinite(error), np.array(task.points.held_out)
     reach = max(float(np.abs(error[finite]).max(initial=0)), 0.01) * 1.08
-    across = min(len(names), 2)
-    down = math.ceil(len(names) / across)
-    parts = ((~rows["held_out"].to_numpy(bool), FITTED, -1), (rows["held_out"].to_numpy(bool), HELD_OUT, 1))
+    across = min(len(task.columns), 2)
+    down = math.ceil(len(task.columns) / across)
+    parts = ((~held_out, FITTED, -1), (held_out, HELD_OUT, 1))
 
     def build(figure) -> None:
         from matplotlib.lines import Line2D
 
         grid = figure.subplots(down, across, sharey=True, squeeze=False)
-        for axes, name in zip(grid.flat, names, strict=False):
-            x = rows[name].to_numpy(float)
+        for axes, column in zip(grid.flat, task.columns, strict=False):
+            x = np.array(task.points.columns[column.name])
             log_x(axes, x, room=0.06)
             z = np.log(x)
             # Room around a level: a part of the distance to its neighbours, a hair where the column is dense.
@@ -219,11 +210,11 @@ def residuals(rows: Any, predicted: np.ndarray, names: Sequence[str], *, label: 
                 axes.scatter(
                     z[mask] + spread * room,
                     error[mask],
-                    s=6 if len(rows) < 5000 else 3,
+                    s=5,
                     color=colour,
                     alpha=0.35,
                     linewidths=0,
-                    rasterized=len(rows) * len(names) > MOST_VECTORS,
+                    rasterized=error.size * len(task.columns) > MOST_VECTORS,
                 )
                 middle, median = _running_median(z[mask], error[mask])
                 axes.plot(
@@ -237,8 +228,8 @@ def residuals(rows: Any, predicted: np.ndarray, names: Sequence[str], *, label: 
                     zorder=4,
                 )
             axes.set_ylim(-reach, reach)
-            axes.set_xlabel(short(words(name, units), 30))
-        for axes in grid.flat[len(names) :]:
+            axes.set_xlabel(short(column.title, 30))
+        for axes in grid.flat[len(task.columns) :]:
             axes.axis("off")
         figure.supylabel("ln(measured / predicted)", fontsize=8)
         handles = [
@@ -248,40 +239,70 @@ def residuals(rows: Any, predicted: np.ndarray, names: Sequence[str], *, label: 
         ]
         figure.legend(handles=handles, loc="outside lower left", ncols=2)
 
-    return draw(build, height=0.5 + 2.9 * down, width=WIDTH if across > 1 else WIDTH * NARROW, label=label)
+    return draw(build, height=0.5 + 2.9 * down, width=WIDTH if across > 1 else WIDTH * NARROW, label="residuals")
 
 
-def _curves(one: Slice, names: Sequence[str], best: Fit | None, second: Fit | None) -> list[dict[str, Any]]:
-    """For each level, the best law's forecast and the runner-up's prediction along the slice, as losses."""
-    values = one.rows[one.along].to_numpy(float)
-    x = np.geomspace(values.min(), values.max(), CURVE)
-    out = []
-    for level in one.levels:
-        columns: Mapping[str, Any] = {
-            name: x if name == one.along else np.full(CURVE, level if name == one.by else one.at.get(name, np.nan))
-            for name in names
-        }
-        forecast = best.forecast(columns, LEVEL) if best else None
-        other = second.predict(columns) if second else None
-        shown = [curve for curve in (forecast.median if forecast else None, other) if curve is not None]
-        out.append({"x": np.log(x), "best": forecast, "second": other, "shown": shown})
-    return out
+def learning_curves(cells: CellsFacts, scale: MetricScale) -> str:
+    """The learning curves of the cells, thinned."""
+
+    def build(figure) -> None:
+        axes = figure.subplots()
+        for curve in cells.curves:
+            colour = HELD_OUT if curve.held_out else FITTED
+            axes.plot(np.log(curve.step), scale.place(np.array(curve.loss)), color=colour, linewidth=0.7, alpha=0.45)
+        low, high = limits([scale.place(np.array(curve.loss)) for curve in cells.curves])
+        log_x(axes, np.array([step for curve in cells.curves for step in curve.step]))
+        axes.set_ylim(low, high)
+        scale.on(axes.yaxis, low, high)
+        axes.set_xlabel("optimiser steps")
+        axes.set_ylabel(scale.label)
+
+    return draw(build, height=4.2, width=WIDTH * NARROW, label="learning curves")
 
 
-def _draw_level(axes, rows, column, lines, scale: MetricScale, *, rank: int, pixels: bool) -> None:
+def outside_of(task: TaskFacts) -> np.ndarray:
+    """For every point of a task, the largest factor by which a column leaves the fitted range; 1 inside."""
+    factor = np.ones(len(task.points.loss))
+    for column in task.columns:
+        values = np.array(task.points.columns[column.name])
+        factor = np.maximum(factor, np.maximum(values / column.fitted_high, column.fitted_low / values))
+    # Points are rounded to a few digits, and a rounded level is no extrapolation.
+    return np.where(factor < 1 + 1e-4, 1.0, factor)
+
+
+def _panel(
+    axes, one: SliceFacts, task: TaskFacts, scale: MetricScale, span: tuple[float, float], *, pixels: bool
+) -> None:
+    log_x(axes, np.array([x for line in one.lines for x in line.x]))
+    axes.set_ylim(*span)
+    scale.on(axes.yaxis, *span)
+    _shade_held_out(axes, one)
+    for rank, line in enumerate(one.lines):
+        _draw_line(axes, line, scale, rank=_rank(rank, len(one.lines)), pixels=pixels)
+    axes.set_xlabel(short(title_of(task, one.along)))
+    if one.by is not None:
+        _level_legend(axes, one, task)
+
+
+def title_of(task: TaskFacts, name: str) -> str:
+    return next((column.title for column in task.columns if column.name == name), name)
+
+
+def _draw_line(axes, line: Line, scale: MetricScale, *, rank: int, pixels: bool) -> None:
     colour, marker = LEVELS[rank], MARKERS[rank]
-    if lines["best"] is not None:
-        ends = scale.place(lines["best"].low), scale.place(lines["best"].high)
-        axes.fill_between(lines["x"], *ends, color=colour, alpha=0.13, linewidth=0, zorder=2)
-        axes.plot(lines["x"], scale.place(lines["best"].median), color=colour, linewidth=1.6, zorder=4)
-    if lines["second"] is not None:
-        axes.plot(lines["x"], scale.place(lines["second"]), color=colour, linewidth=1, dashes=(4, 2.5), zorder=3)
-    for held_out, face in ((False, colour), (True, "none" if pixels else PAPER)):
-        part = rows[rows["held_out"] == held_out]
+    at = np.log(line.at)
+    if line.median:
+        ends = scale.place(np.array(line.low)), scale.place(np.array(line.high))
+        axes.fill_between(at, *ends, color=colour, alpha=0.13, linewidth=0, zorder=2)
+        axes.plot(at, scale.place(np.array(line.median)), color=colour, linewidth=1.6, zorder=4)
+    if line.second:
+        axes.plot(at, scale.place(np.array(line.second)), color=colour, linewidth=1, dashes=(4, 2.5), zorder=3)
+    held_out = np.array(line.held_out)
+    for mask, face in ((~held_out, colour), (held_out, "none" if pixels else PAPER)):
         axes.scatter(
-            np.log(part[column].to_numpy(float)),
-            scale.place(part["loss"].to_numpy(float)),
-            s=13 if len(rows) < 60 else 8,
+            np.log(np.array(line.x)[mask]),
+            scale.place(np.array(line.loss)[mask]),
+            s=13 if held_out.size < 60 else 8,
             marker=marker,
             facecolors=face,
             edgecolors=colour,
@@ -292,35 +313,40 @@ def _draw_level(axes, rows, column, lines, scale: MetricScale, *, rank: int, pix
         )
 
 
-def _ends_held_out(one: Slice) -> Any:
+def ends_held_out(one: SliceFacts) -> dict[float, bool]:
     """For each value along the axis, smallest first, whether every point shown there is held out."""
-    return one.rows.groupby(one.along, sort=True)["held_out"].all()
+    whole: dict[float, bool] = {}
+    for line in one.lines:
+        for x, held_out in zip(line.x, line.held_out, strict=True):
+            whole[x] = whole.get(x, True) and held_out
+    return dict(sorted(whole.items()))
 
 
-def _shade_held_out(axes, one: Slice) -> None:
+def _shade_held_out(axes, one: SliceFacts) -> None:
     """Mark the end of the axis on which every point shown is held out, where there is such an end."""
-    whole = _ends_held_out(one)
-    if not whole.iloc[-1]:
+    whole = ends_held_out(one)
+    mask = np.array(list(whole.values()))
+    if not mask[-1]:
         return
-    z = np.log(whole.index.to_numpy(float))
+    z = np.log(list(whole))
     right = axes.get_xlim()[1]
-    inside = np.flatnonzero(~whole.to_numpy())
+    inside = np.flatnonzero(~mask)
     left = axes.get_xlim()[0] if inside.size == 0 else (z[inside[-1]] + z[inside[-1] + 1]) / 2
     axes.axvspan(left, right, color=SHADE, linewidth=0, zorder=0)
 
 
-def _level_legend(axes, one: Slice, units: Mapping[str, str]) -> None:
+def _level_legend(axes, one: SliceFacts, task: TaskFacts) -> None:
     from matplotlib.lines import Line2D
 
-    ranks = [_rank(k, len(one.levels)) for k in range(len(one.levels))]
-    labels = numbers(one.levels)
+    ranks = [_rank(k, len(one.lines)) for k in range(len(one.lines))]
+    labels = numbers([line.level for line in one.lines])
     handles = [
         Line2D([], [], color=LEVELS[rank], marker=MARKERS[rank], markersize=4, linewidth=1.6, label=label)
         for rank, label in zip(ranks, labels, strict=True)
     ]
     legend = axes.legend(
         handles=handles,
-        title=short(words(one.by or "", units)),
+        title=short(title_of(task, one.by or "")),
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
         ncols=len(handles),
@@ -332,25 +358,25 @@ def _level_legend(axes, one: Slice, units: Mapping[str, str]) -> None:
     legend.get_title().set_color(MUTED)
 
 
-def _keys(best: Fit | None, second: Fit | None, slices: Sequence[Slice]) -> list:
+def _keys(task: TaskFacts, shown: Sequence[SliceFacts], *, second: bool) -> list[Any]:
     """What marks and lines mean, whatever their colour."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    held_out = [bool(value) for one in slices for value in one.rows["held_out"].unique()]
+    held_out = {mark for one in shown for line in one.lines for mark in line.held_out}
     dot = {"linestyle": "none", "marker": "o", "markersize": 4, "markeredgecolor": MUTED}
-    keys: list = []
+    keys: list[Any] = []
     if False in held_out:
         keys.append(Line2D([], [], markerfacecolor=MUTED, label="fitted", **dot))
     if True in held_out:
         keys.append(Line2D([], [], markerfacecolor="none", label="held out", **dot))
-    if any(_ends_held_out(one).iloc[-1] for one in slices):
+    if any(list(ends_held_out(one).values())[-1] for one in shown):
         keys.append(Patch(facecolor=SHADE, edgecolor=GRID, linewidth=0.6, label="all held out"))
-    if best:
-        keys.append(Line2D([], [], color=MUTED, linewidth=1.6, label=short(best.law, 20)))
+    if task.fits:
+        keys.append(Line2D([], [], color=MUTED, linewidth=1.6, label=short(task.fits[0].law, 20)))
         keys.append(Patch(facecolor=MUTED, alpha=0.25, label=f"{LEVEL:.0%} interval"))
-    if second:
-        keys.append(Line2D([], [], color=MUTED, linewidth=1, dashes=(4, 2.5), label=short(second.law, 20)))
+    if second and len(task.fits) > 1:
+        keys.append(Line2D([], [], color=MUTED, linewidth=1, dashes=(4, 2.5), label=short(task.fits[1].law, 20)))
     return keys
 
 

@@ -1,5 +1,6 @@
 """Running a study: the driver hands jobs to an executor, whose workers train them and report points."""
 
+from pipeline.run.costs import Costs
 from pipeline.run.display import Display
 from pipeline.run.driver import Driver, Listener, Outcome
 from pipeline.run.executors import Executor, Report, make_executor
@@ -9,6 +10,7 @@ from pipeline.run.schedule import Listed, Schedule, Stages, fitted_first
 from pipeline.run.worker import run_job, use_one_thread
 
 __all__ = [
+    "Costs",
     "Display",
     "Driver",
     "Executor",

@@ -44,9 +44,8 @@ class Display:
         if self._bar or time.monotonic() - self._shown >= LOG_SECONDS:
             self._show()
 
-    def say(self, text: str) -> None:
-        """A line of news among the others."""
-        self._print(text)
+    def warn(self, message: str) -> None:
+        self._print(message)
 
     def close(self) -> None:
         self._show()

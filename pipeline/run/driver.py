@@ -1,15 +1,6 @@
 """The driver: keeps workers busy, makes every event durable, then passes it on.
 
-Each class of failure has its own policy.
-
-    preempted       the job goes back to the queue and resumes from its checkpoints, up to `MOST_TRIES` times
-    hung            likewise, once: its process is ended first
-    out_of_memory   another try with twice the share of the GPU, up to a whole one
-    bug             reported with its traceback; the other cells go on
-    bad_config      reported
-    diverged        no failure: the cell is kept as data
-
-When a cohort has used its tries, each of its cells gets a run of its own: a bad cell does not take the others with it.
+What becomes of a job that failed is said in `retries`, and how a sick node is told from a sick cell in `health`.
 """
 
 from __future__ import annotations
@@ -23,17 +14,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from pipeline.plan import LONGEST_JOB_SHARE, PlannedCell, Throughput, gather
+from pipeline.plan import LONGEST_JOB_SHARE, Account, Device, PlannedCell, SickNode, Throughput, device_shown, gather
+from pipeline.run.costs import Costs
 from pipeline.run.executors import Executor, Report
+from pipeline.run.health import SICK_AFTER, Health
 from pipeline.run.job import Job
 from pipeline.run.packing import Packing
+from pipeline.run.retries import Next, after
 from pipeline.run.schedule import Listed, Schedule
 from pipeline.store import Ended, Event, Failed, Failure, Measured, Used, Writer
 from pipeline.study import Cell, Study
 from trainers import Ending
 
-MOST_TRIES = {Failure.PREEMPTED: 4, Failure.HUNG: 2}
-"""A job that lost its worker this often is reported: by then it is more likely the cause than the victim."""
 COMMIT_SECONDS = 5.0
 """Finished cells move into Parquet at most this much later: rarely enough that files stay few."""
 TICK_SECONDS = 0.5
@@ -41,10 +33,16 @@ TASK_SECONDS = 1.0
 """Short jobs go to a worker together until they are predicted to take this long: handing over costs milliseconds."""
 CHECKPOINT_SECONDS = 30.0
 """Between checkpoints of a job: what a lost worker costs at most, and about a thousandth of the time to write one."""
+TERMINATION_SECONDS = 1.5
+"""For running jobs to save after SIGTERM: `ray job stop` kills what is alive three seconds after it, and the lease has
+to be given back by then. What a job does not save in time it loses back to its last checkpoint."""
 
 
 class Listener(Protocol):
-    """Someone who is told what the store has made durable: a display or a tracker."""
+    """Someone who is told what the store has made durable: a display or a tracker.
+
+    The driver waits for it: whoever takes long does its work in a thread of its own.
+    """
 
     def begin(self, cell: Cell, points: Sequence[Measured]) -> None: ...
 
@@ -59,19 +57,23 @@ class Outcome:
     diverged: int = 0
     failed: int = 0
     interrupted: bool = False
+    terminated: bool = False
+    """Stopped by someone who will not wait: what can be done later is left."""
     over_budget: bool = False
     seconds: float = 0.0
     worker_seconds: float = 0.0
     """What the workers spent on this run's points, as the points say."""
     left: int = 0
     """Cells that were not finished because the run was stopped."""
+    account: Account | None = None
+    """What this run used of the devices, and the nodes that it stopped using."""
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some cells failed, 130 stopped on request or at the budget with cells left."""
-        if self.failed:
-            return 1
-        return 130 if self.interrupted and self.left else 0
+        """0 all done, 1 some cells failed or are left at the budget, 130 stopped on request with cells left."""
+        if self.interrupted and self.left and not self.over_budget:
+            return 130
+        return 1 if self.failed or self.left else 0
 
 
 @dataclass(kw_only=True)
@@ -83,20 +85,31 @@ class Driver:
     executor: Executor
     listeners: Sequence[Listener]
     checkpoint_seconds: float = CHECKPOINT_SECONDS
-    budget_seconds: float = math.inf
-    """Worker-seconds after which the run is stopped."""
+    costs: Costs | None = None
+    """What may be spent, and what was spent before; no limit where left out."""
     _queue: deque[Job] = field(default_factory=deque)
     _running: dict[int, set[str]] = field(default_factory=dict)
     """Jobs by number, with their cells that have neither ended nor failed."""
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _cells: dict[str, Cell] = field(default_factory=dict)
     _unfinished: dict[str, None] = field(default_factory=dict)
-    _ended: set[str] = field(default_factory=set)
     _seconds: dict[str, float] = field(default_factory=dict)
+    _reached: dict[str, int] = field(default_factory=dict)
+    """The last step of a cell that is known."""
+    _before: dict[int, dict[str, int]] = field(default_factory=dict)
+    """The same for the cells of a job, as it was when the job started."""
+    _ended: set[str] = field(default_factory=set)
+    _devices: dict[str, str] = field(default_factory=dict)
+    """The type of device on which a cell was last heard of."""
     _packing: Packing = field(default_factory=Packing)
+    _health: Health = field(default_factory=Health)
     _throughput: Throughput = field(default_factory=lambda: Throughput.fit([]))
-    _task_seconds: float = 0.0
+    _task_seconds: float = TASK_SECONDS
     _stopping: bool = False
+    _stop_by: float = math.inf
+
+    def __post_init__(self) -> None:
+        self.costs = self.costs or Costs(meter=self.executor.meter)
 
     def run(self, planned: Schedule | Sequence[PlannedCell], throughput: Throughput) -> Outcome:
         """Run the cells to their end, or until asked to stop. Every event is in the store when this returns."""
@@ -114,24 +127,27 @@ class Driver:
                 self._fill()
                 reports = self.executor.poll(TICK_SECONDS)
                 self._record([event for report in reports for event in self._read(report)], outcome)
-                if outcome.worker_seconds > self.budget_seconds and not self._stopping:
-                    outcome.over_budget = True
-                    self.stop()
+                self._leave_sick_nodes()
+                self._keep_to_budget(outcome)
                 if time.monotonic() - last_commit > COMMIT_SECONDS:
+                    self.costs.keep(self.writer.store.folder)
                     self.writer.commit()
                     last_commit = time.monotonic()
+        outcome.account = self.costs.keep(self.writer.store.folder)
         outcome.interrupted, outcome.left = self._stopping, len(self._unfinished) + schedule.waiting
+        outcome.terminated = math.isfinite(self._stop_by)
         outcome.seconds = time.monotonic() - began
         return outcome
 
-    def stop(self) -> None:
-        """Start no more jobs, and ask the running ones to save and end."""
+    def stop(self, *, seconds: float = math.inf) -> None:
+        """Start no more jobs, take back those that wait, and give the running ones so many seconds to save and end."""
+        self._stop_by = min(self._stop_by, time.monotonic() + seconds)
         self._stopping = True
         self.executor.stop()
 
     def _goes_on(self, schedule: Schedule) -> bool:
         if self._stopping:
-            return bool(self._running)
+            return bool(self._running) and time.monotonic() < self._stop_by
         return bool(self._running or self._queue or not schedule.over)
 
     def _take_in(self, schedule: Schedule) -> None:
@@ -141,16 +157,33 @@ class Driver:
         self._cells |= {one.cell.id: one.cell for one in planned}
         self._unfinished |= dict.fromkeys(one.cell.id for one in planned)
         workers = self.executor.workers
-        cells = [one.cell for one in planned]
-        cohorts = gather(cells, self._throughput, cohort_size=self.study.cohort_size, workers=workers)
+        cohorts = gather(
+            [one.cell for one in planned],
+            self._throughput,
+            cohort_size=self.study.cohort_size,
+            workers=workers,
+            device=self._device(),
+        )
         self._queue.extend(self._job(cohort) for cohort in cohorts)
-        fair_share = sum(one.predicted_seconds for one in planned) / workers
+        fair_share = sum(one.remaining_seconds for one in planned) / workers
         self._task_seconds = min(TASK_SECONDS, fair_share * LONGEST_JOB_SHARE)
 
+    def _device(self) -> Device:
+        """The smallest of the devices at hand, as any of them may be given."""
+        gpus = [device_shown(name, size) for name, size in self.executor.gpus.items()]
+        return min(gpus, key=lambda gpu: gpu.bytes, default=device_shown("" if self._on_cpu else "gpu"))
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self.executor.device == "cpu"
+
     def _job(self, cells: Sequence[Cell], *, tries: int = 1) -> Job:
+        number = next(self._numbers)
         return Job(
-            number=next(self._numbers),
+            number=number,
+            series=f"{self.writer.series}-{number:06d}",
             trainer=self.study.trainer,
+            base=self.study.folder,
             cells=tuple(cell.id for cell in cells),
             configs=tuple(cell.config for cell in cells),
             device=self.executor.device,
@@ -165,22 +198,32 @@ class Driver:
             for job in jobs:
                 cells = self._cells_of(job)
                 for cell in cells:
-                    known = [event.point.seconds for event in self.writer.points(cell.id)]
-                    self._seconds[cell.id] = max(known, default=0.0)
+                    points = [event.point for event in self.writer.points(cell.id)]
+                    self._seconds[cell.id] = max((point.seconds for point in points), default=0.0)
+                    self._reached[cell.id] = max((point.step for point in points), default=0)
+                self._before[job.number] = {cell.id: self._reached[cell.id] for cell in cells}
                 self.writer.begin(cells, device=self.executor.device)
                 for listener in self.listeners:
                     for cell in cells:
                         listener.begin(cell, self.writer.points(cell.id))
                 self._running[job.number] = set(job.cells)
-            self.executor.submit(jobs)
+            self.executor.submit([self._placed(job) for job in jobs])
+
+    def _placed(self, job: Job) -> Job:
+        """A job with what it asks for of a node, and with the nodes to keep away from."""
+        sick = self._sick()
+        avoid = sick | self._failed_on(job)
+        if avoid >= self.executor.nodes.keys() and not self.executor.may_grow:
+            avoid = sick  # Nowhere else to go.
+        return replace(job, avoid=avoid, memory=self._packing.memory(self._cells[job.cells[0]]))
 
     def _next(self) -> list[Job]:
         """The jobs that one worker is to do next: the first of the queue that may start, or several short ones."""
-        if self.executor.device != "cpu":
+        if not self._on_cpu:
             return self._next_on_gpu()
         jobs, seconds = [], 0.0
-        while self._queue and seconds < self._task_seconds:
-            again = self._queue[0].tries > 1
+        while self._queue and seconds < self._task_seconds and self._can_pay(self._queue[0]):
+            again = self._queue[0].tries > 1 or self._failed_on(self._queue[0])
             if jobs and again:
                 break
             jobs.append(self._queue.popleft())
@@ -193,10 +236,28 @@ class Driver:
         self._packing.look(self.executor.gpus)
         for index, job in enumerate(self._queue):
             cells = self._cells_of(job)
-            if self._packing.may_start(cells[0]):
+            if self._packing.may_start(cells[0]) and self._can_pay(job):
                 del self._queue[index]
-                return [replace(job, gpu_share=self._packing.share(cells))]
+                share = self._packing.share(cells)
+                return [replace(job, gpu_share=share)]
         return []
+
+    def _can_pay(self, job: Job) -> bool:
+        """Whether the budget covers this job too, beside what the running ones still need."""
+        cells = [*job.cells, *(cell for running in self._running.values() for cell in running)]
+        return self.costs.covers(sum(map(self._to_go, cells)), device=self._device().name)
+
+    def _to_go(self, id: str) -> float:
+        """Predicted seconds of training that a cell still takes."""
+        cell = self._cells[id]
+        return self._throughput.seconds(cell) * (1 - self._reached.get(id, 0) / cell.counts.steps)
+
+    def _keep_to_budget(self, outcome: Outcome) -> None:
+        """Stop at the budget, and where it covers none of the jobs that are left."""
+        stuck = self._queue and not self._running and not any(map(self._can_pay, self._queue))
+        if not self._stopping and (stuck or self.costs.used_up):
+            outcome.over_budget = True
+            self.stop()
 
     def _cells_of(self, job: Job) -> list[Cell]:
         return [self._cells[cell] for cell in job.cells]
@@ -206,7 +267,9 @@ class Driver:
         new = self.writer.append(events)
         for event in new:
             if isinstance(event, Measured):
-                outcome.worker_seconds += event.point.seconds - self._seconds.get(event.cell, 0.0)
+                seconds = event.point.seconds - self._seconds.get(event.cell, 0.0)
+                outcome.worker_seconds += seconds
+                self.costs.train(self._devices[event.cell], seconds)
                 self._seconds[event.cell] = event.point.seconds
                 continue
             if isinstance(event, Used):
@@ -226,39 +289,86 @@ class Driver:
     def _read(self, report: Report) -> list[Event]:
         """The events of a report that are final, and what becomes of an ended or a lost job."""
         job = report.job
+        for event in report.events:
+            self._devices[event.cell] = report.device
+            if isinstance(event, Measured):
+                self._reached[event.cell] = max(event.point.step, self._reached.get(event.cell, 0))
+            elif isinstance(event, Ended):
+                self._health.did_well(event.cell, report.node)
+        if report.memory:
+            self._packing.hear_memory(self._cells[job.cells[0]], report.memory)
         events = [event for event in report.events if not isinstance(event, Failed)]
         failures = [event for event in report.events if isinstance(event, Failed)]
         self._running[job.number] -= {event.cell for event in report.events if isinstance(event, Ended | Failed)}
         if report.over:
             unheard = self._running.pop(job.number)
             self._packing.forget_probe(self._cells[job.cells[0]])
-            if report.lost or not self._stopping:
+            if report.returned:
+                self._queue.appendleft(self._job(self._cells_of(job), tries=job.tries))
+            elif report.lost or not self._stopping:
                 failure, message = report.lost or Failure.PREEMPTED, report.message or "the worker ended early"
                 failures += [
                     Failed(cell=cell, failure=failure, message=message) for cell in job.cells if cell in unheard
                 ]
-        return events + (self._judge(failures, job) if failures else [])
+        return events + (self._judge(failures, report) if failures else [])
 
-    def _judge(self, failures: Sequence[Failed], job: Job) -> list[Failed]:
+    def _judge(self, failures: Sequence[Failed], report: Report) -> list[Failed]:
         """The failures that are final. The other cells are queued again, where a stopped study leaves them."""
-        failure = failures[0].failure
+        job, failure = report.job, failures[0].failure
         cells = [self._cells[event.cell] for event in failures]
-        if failure in MOST_TRIES and (job.tries < MOST_TRIES[failure] or self._stopping):
-            self._queue.appendleft(self._job(cells, tries=job.tries + 1))
-        elif failure is Failure.OUT_OF_MEMORY and 0 < job.gpu_share < 1:
+        self._blame(failures, report)
+        before = self._before.pop(job.number)
+        progressed = any(self._reached.get(cell.id, 0) > before.get(cell.id, 0) for cell in cells)
+        what = after(
+            failure,
+            job,
+            progressed=progressed,
+            stopping=self._stopping,
+            elsewhere=self.executor.may_grow or not self._failed_on(job) >= self.executor.nodes.keys(),
+            failed_elsewhere=self._health.elsewhere_too(job.cells),
+        )
+        if what is Next.GIVE_UP:
+            return list(failures)
+        if what is Next.LARGER:
             self._packing.grow(cells, beyond=job.gpu_share)
-            self._queue.appendleft(self._job(cells))
-        elif failure is not Failure.BAD_CONFIG and len(job.cells) > 1:
+        if what is Next.APART:
             self._queue.extendleft(self._job([cell]) for cell in cells)
         else:
-            return list(failures)
+            counted = what is Next.AGAIN and not progressed
+            self._queue.appendleft(self._job(cells, tries=job.tries + 1 if counted else 1))
         return []
+
+    def _blame(self, failures: Sequence[Failed], report: Report) -> None:
+        """Hold failures against the node that they happened on."""
+        if report.node and failures[0].failure not in (Failure.BAD_CONFIG, Failure.OUT_OF_MEMORY):
+            job = report.task if report.lost else report.job.number
+            cells = [event.cell for event in failures]
+            self._health.failed(cells, report.node, job=job, message=failures[-1].message)
+
+    def _leave_sick_nodes(self) -> None:
+        """Stop using nodes that are proved to be sick, and say so once."""
+        said = {node.node for node in self.costs.account.sick}
+        for node in self._health.proved.keys() - said:
+            address, message = self.executor.nodes.get(node, "that has left"), self._health.proved[node]
+            found = SickNode(node=node, address=address, jobs=SICK_AFTER, message=message, at=time.time())
+            self.costs.find_sick(found)
+            self.costs.keep(self.writer.store.folder)
+            self.executor.recall()  # What waits may have been meant for it.
+            for listener in self.listeners:
+                if hasattr(listener, "warn"):
+                    listener.warn(found.to_text())
+
+    def _failed_on(self, job: Job) -> frozenset[str]:
+        return frozenset.union(*map(self._health.failed_on, job.cells))
+
+    def _sick(self) -> frozenset[str]:
+        return self._health.sick(self.executor.nodes.keys(), may_grow=self.executor.may_grow)
 
 
 class _Signals:
-    """Ctrl-C and SIGTERM ask for a drain; a second one ends the process as usual."""
+    """Ctrl-C asks for a drain, SIGTERM for one that is over within seconds; a second one ends the process as usual."""
 
-    def __init__(self, stop: Callable[[], None]):
+    def __init__(self, stop: Callable[..., None]):
         self._stop = stop
         self._before: dict[int, object] = {}
 
@@ -276,4 +386,4 @@ class _Signals:
     def _handle(self, number: int, frame: object) -> None:
         for one, handler in self._before.items():
             signal.signal(one, handler)
-        self._stop()
+        self._stop(seconds=TERMINATION_SECONDS if number == signal.SIGTERM else math.inf)

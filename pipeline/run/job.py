@@ -14,14 +14,25 @@ class Job:
     number: int
     """Tells the jobs of one run apart: a second try is another job."""
     trainer: str
+    """As `trainers.load_trainer` takes it."""
+    base: str = ""
+    """The folder where a path in `trainer` begins; empty is the current folder."""
     cells: tuple[str, ...]
     configs: tuple[Mapping[str, Any], ...]
     device: str
     checkpoints: str
     """Folder or URL that holds a folder of checkpoints for each cell."""
     checkpoint_seconds: float
+    series: str = ""
+    """What the names of its checkpoints begin with: later jobs have later ones."""
     begun: frozenset[str] = frozenset()
     """Cells that were run before and may have checkpoints."""
     tries: int = 1
     gpu_share: float = 0.0
     """The part of a GPU that the job asks for; 0 on a CPU."""
+    cpus: int = 1
+    """CPU cores that the job asks for, and the threads that it may run."""
+    memory: int = 0
+    """Main memory that its process takes, in bytes; 0 where nobody has measured its shape yet."""
+    avoid: frozenset[str] = frozenset()
+    """Nodes where it must not run: those where its cells failed, and sick ones."""

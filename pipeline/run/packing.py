@@ -15,13 +15,10 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 
+from pipeline.plan import HEADROOM, PROCESS_BYTES
 from pipeline.store import Used
 from pipeline.study import Cell
 
-PROCESS_BYTES = 512 * 2**20
-"""GPU memory of a process before it allocates anything: the CUDA context and its kernels."""
-HEADROOM = 1.15
-"""A job may grow a little after it was measured: fragmentation, a larger evaluation batch."""
 FINEST_SHARE = 0.01
 """Shares are rounded up to this; Ray counts fractions of a GPU in ten-thousandths."""
 
@@ -39,6 +36,8 @@ class Packing:
         self._heard: set[str] = set()
         """Types that today's jobs named, should the executor know them by other names or not yet."""
         self._probing: set[Hashable] = set()
+        self._memory: dict[Hashable, int] = {}
+        """Main memory of a process, by the shape that it trains; of this run alone."""
 
     @staticmethod
     def shape(cell: Cell) -> Hashable:
@@ -61,6 +60,15 @@ class Packing:
         """Learn from a job of today: its type of GPU is at hand."""
         self._heard.add(used.gpu)
         self.learn(cell, used)
+
+    def hear_memory(self, cell: Cell, bytes: int) -> None:
+        """Remember the most main memory that a process took while it trained this shape."""
+        shape = self.shape(cell)
+        self._memory[shape] = max(bytes, self._memory.get(shape, 0))
+
+    def memory(self, cell: Cell) -> int:
+        """Main memory that a job of this shape will need, in bytes; 0 until one was measured."""
+        return math.ceil(HEADROOM * self._memory.get(self.shape(cell), 0))
 
     def may_start(self, cell: Cell) -> bool:
         """False while another job of the same shape is being measured."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.plan import Plan, PlannedCell, State
-from pipeline.store import CellRecord, Ended, Event, Failed, Measured
+from pipeline.store import CellRecord, Event, Measured, Standing
 from pipeline.study import Cell
 
 
@@ -22,16 +22,17 @@ class Progress:
     """Cells of the study that earlier runs finished."""
     held: int = 0
     """Cells that the budget holds back."""
-    budget_hours: float | None = None
+    cost: Callable[[], str] | None = None
+    """Says what the study has cost so far, where someone measures it."""
     began: float = field(default_factory=time.monotonic)
     running: set[str] = field(default_factory=set)
     """Cells that have reached a point and not their end."""
     ended: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
     _steps: dict[str, int] = field(default_factory=dict)
+    _standing: dict[str, Standing] = field(default_factory=dict)
     _shares: dict[str, float] = field(default_factory=dict)
     _at_start: dict[str, float] = field(default_factory=dict)
-    _seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, planned: Sequence[PlannedCell], **facts: Any) -> Progress:
@@ -59,28 +60,33 @@ class Progress:
                 progress._at_start[id] = record.resumed_step / steps
             elif heard:
                 progress._at_start[id] = 0.0
-            if heard and record.status == "started":
-                progress.running.add(id)
-            elif heard:
-                progress._shares[id] = 1.0
-                (progress.ended if record.finished else progress.failed).add(id)
+            if heard:
+                progress._file(id, record.status)
         return progress
 
     def begin(self, cell: Cell, points: Sequence[Measured]) -> None:
-        reached = max((event.point.step for event in points), default=0)
-        self._shares[cell.id] = self._at_start[cell.id] = reached / cell.counts.steps
+        standing = self._standing[cell.id] = Standing()
+        for event in points:
+            standing.take(event)
         self._steps[cell.id] = cell.counts.steps
+        self._shares[cell.id] = self._at_start[cell.id] = standing.step / cell.counts.steps
 
     def tell(self, events: Sequence[Event]) -> None:
         for event in events:
-            if isinstance(event, Measured):
-                self.running.add(event.cell)
-                self._shares[event.cell] = event.point.step / self._steps[event.cell]
-                self._seconds[event.cell] = event.point.seconds
-            elif isinstance(event, Ended | Failed):
-                self.running.discard(event.cell)
-                self._shares[event.cell] = 1.0
-                (self.ended if isinstance(event, Ended) else self.failed).add(event.cell)
+            standing = self._standing[event.cell]
+            standing.take(event)
+            self._shares[event.cell] = standing.step / self._steps[event.cell]
+            self._file(event.cell, standing.status)
+
+    def _file(self, cell: str, status: str) -> None:
+        """Count a cell where it belongs. One that failed is behind us, as one that ended is."""
+        for cells in (self.running, self.ended, self.failed):
+            cells.discard(cell)
+        if status == "started":
+            self.running.add(cell)
+        else:
+            self._shares[cell] = 1.0
+            (self.failed if status == "failed" else self.ended).add(cell)
 
     @property
     def share(self) -> float:
@@ -122,10 +128,8 @@ class Progress:
         if self.held:
             parts.append(f"{self.held} held")
         parts += [f"{self.share:.0%}", f"{self.cells_per_second:.1f} cells/s", self.eta()]
-        spent = sum(self._seconds.values()) / 3600
-        parts.append(
-            f"{spent:.3g} of {self.budget_hours:g} worker-hours" if self.budget_hours else f"{spent:.3g} worker-hours"
-        )
+        if self.cost:
+            parts.append(self.cost())
         return " · ".join(parts)
 
 

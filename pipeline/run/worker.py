@@ -8,10 +8,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 
-from pipeline.run.checkpoints import load_checkpoint, save_checkpoint
+from pipeline.run.checkpoints import Checkpoints, CheckpointsUnreachable
 from pipeline.run.job import Job
 from pipeline.store import Ended, Event, Failed, Failure, Folder, Measured, Used
-from trainers import Checkpoint, End, Ending, Point, TrainerError, load_trainer
+from pipeline.study import check_metrics
+from trainers import Checkpoint, End, Ending, Point, TrainerError, load_trainer, run_trainer
 
 
 def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
@@ -20,16 +21,20 @@ def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
     A cell without an `Ended` or a `Failed` when the iterator is exhausted was stopped and can be resumed.
     """
     use_one_thread()
-    context = _Context(job, should_stop)
     ended: set[str] = set()
+    checked = False
     measured = not job.device.startswith("cuda")
     try:
-        trainer = load_trainer(job.trainer)
+        context = _Context(job, should_stop)
+        trainer = load_trainer(job.trainer, base=job.base or None)
         configs = [trainer.Config(**config) for config in job.configs]
         yield from context.repeat()
-        for event in trainer.train(configs, context):
+        for event in run_trainer(trainer, configs, context):
             cell = job.cells[event.cell]
             if isinstance(event, Point):
+                if not checked:
+                    check_metrics(event.metrics, job.configs[event.cell])
+                    checked = True
                 context.points[event.cell].append(event)
                 yield Measured(cell=cell, point=event)
                 if not measured:
@@ -60,10 +65,11 @@ class _Context:
     def __init__(self, job: Job, should_stop: Callable[[], bool]):
         self.device = job.device
         self._seconds = job.checkpoint_seconds
-        self._folders = [Folder(job.checkpoints).folder(cell) for cell in job.cells]
+        folder = Folder(job.checkpoints)
+        self._checkpoints = [Checkpoints(folder.folder(cell), job.series) for cell in job.cells]
         self._loaded = [
-            load_checkpoint(folder) if cell in job.begun else None
-            for cell, folder in zip(job.cells, self._folders, strict=True)
+            checkpoints.load() if cell in job.begun else None
+            for cell, checkpoints in zip(job.cells, self._checkpoints, strict=True)
         ]
         self._cells = job.cells
         self.points: list[list[Point]] = [list(loaded[1]) if loaded else [] for loaded in self._loaded]
@@ -89,13 +95,22 @@ class _Context:
 
     def save(self, cell: int, checkpoint: Checkpoint) -> None:
         try:
-            save_checkpoint(self._folders[cell], checkpoint, self.points[cell])
+            self._checkpoints[cell].save(checkpoint, self.points[cell])
         except OSError as error:
             # A full disk costs the work since the last checkpoint if the worker is lost, and not the training itself.
             print(f"cell {self._cells[cell]}: no checkpoint at step {checkpoint.step}: {error}", file=sys.stderr)
 
     def should_stop(self) -> bool:
         return self._should_stop()
+
+
+def main_memory() -> int:
+    """Bytes of main memory that this process takes now; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 def gpu_types(device: str) -> dict[str, int]:
@@ -120,6 +135,8 @@ def _gpu_memory(job: Job) -> list[Used]:
 
 
 def _classify(error: Exception) -> Failure:
+    if isinstance(error, CheckpointsUnreachable):
+        return Failure.PREEMPTED  # By the store: to be tried again, as where a worker was lost.
     if isinstance(error, TrainerError):
         return Failure.BAD_CONFIG
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.store.files import Folder
@@ -27,15 +27,19 @@ class SavedFit:
     """Path of the report's HTML file, on the machine that made it."""
     digest: str
     """Differs between fits that differ in their table or their report."""
+    panels: Mapping[str, str] = field(default_factory=dict)
+    """The report's figures, each as an HTML page of its own, by name."""
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Mapping[str, Any]], report: str | None = None) -> SavedFit:
+    def from_rows(
+        cls, rows: Sequence[Mapping[str, Any]], report: str | None = None, panels: Mapping[str, str] | None = None
+    ) -> SavedFit:
         rows = [dict(row) for row in rows]
         digest = hashlib.sha256(json.dumps(rows, default=str).encode())
         if report is not None:
             with open(report, "rb") as file:
                 digest.update(file.read())
-        return cls(rows=rows, report=report, digest=digest.hexdigest())
+        return cls(rows=rows, report=report, digest=digest.hexdigest(), panels=dict(panels or {}))
 
     @classmethod
     def load(cls, folder: Folder) -> SavedFit | None:

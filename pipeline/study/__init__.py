@@ -1,6 +1,6 @@
 """What is asked: a study, its axes and split, and the cells that it unfolds into."""
 
-from pipeline.study.cell import Cell, Literal, identity, point_columns, show_config
+from pipeline.study.cell import Cell, Literal, check_metrics, identity, point_columns, show_config
 from pipeline.study.loading import known_studies, load_study
 from pipeline.study.split import PlannedPoints, Split
 from pipeline.study.study import Axis, Study
@@ -12,6 +12,7 @@ __all__ = [
     "PlannedPoints",
     "Split",
     "Study",
+    "check_metrics",
     "identity",
     "known_studies",
     "load_study",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ class Study:
 
     name: str
     trainer: str
-    """A name in `trainers.TRAINERS`, or `package.module:NAME`."""
+    """A name in `trainers.TRAINERS`, `my_trainer.py:NAME` beside the study's file, or `package.module:NAME`."""
     fixed: Mapping[str, Literal] = field(default_factory=dict)
     """Configuration fields that do not vary and differ from the trainer's defaults."""
     axes: Sequence[Axis]
@@ -62,19 +63,35 @@ class Study:
     hyperparameters: Sequence[str] = ()
     """Columns of the table that have an optimum."""
     laws: Sequence[str] = ("m2", "cf", "bnsl", "unsl")
+    """Names in `fitting.LAWS`, or `my_law.py:NAME` beside the study's file."""
     cohort_size: int = 16
     """Cells that train together at most, where their shapes agree."""
+    device: str = "auto"
+    """What the cells need: `cpu`, `gpu`, or `auto` for a GPU where there is one. No part of a cell's identity."""
+    address: str = field(default="", repr=False, compare=False)
+    """What to write after `unsl VERB` to mean this study, its tier included; its name unless it was loaded."""
+    folder: str = field(default="", repr=False, compare=False)
+    """The folder of its file, where paths of trainers and laws begin; empty is the current folder."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", self.name):
             raise PipelineError(f"study name {self.name!r} must be lower-case letters, digits, - and _")
+        if not self.address:
+            object.__setattr__(self, "address", self.name)
+        if self.device not in ("auto", "cpu", "gpu"):
+            raise PipelineError(f"study '{self.name}': device {self.device!r} must be auto, cpu or gpu")
 
     @cached_property
     def loaded_trainer(self) -> Trainer:
         try:
-            return load_trainer(self.trainer)
+            return load_trainer(self.trainer, base=self.folder or None)
         except TrainerError as error:
             raise PipelineError(f"study '{self.name}': {error}") from error
+
+    @property
+    def law_addresses(self) -> tuple[str, ...]:
+        """The laws as `fitting.find_law` takes them from any folder."""
+        return tuple(os.path.join(self.folder, law) if ".py:" in law else law for law in self.laws)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:

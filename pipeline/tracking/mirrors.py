@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.store import CellRecord, Ended, Event, Failed, Failure, Measured, Store
+from pipeline.store import CellRecord, Ended, Event, Failed, History, Measured, Store
 from pipeline.study import Cell
 from pipeline.tracking.wandb_runs import WandbRuns
-from trainers import Ending, Point, TrainerError
+from trainers import TrainerError
 
 OPEN_AFTER_SECONDS = 5.0
 """Online, a cell is shown live once it has lived this long; shorter ones are sent in one go when they end."""
@@ -32,9 +32,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 300.0
 @dataclass(kw_only=True)
 class _Mirror:
     cell: Cell
-    points: list[Measured] = field(default_factory=list)
-    keys: set[tuple[int, int]] = field(default_factory=set)
-    last: Ended | Failed | None = None
+    history: History = field(default_factory=History)
     run: Any = None
     sent: int = 0
     """How many of the points W&B has."""
@@ -45,26 +43,22 @@ class _Mirror:
     complete: bool = False
 
     @property
-    def status(self) -> str:
-        """In the store's words."""
-        if self.last is None:
-            return "started"
-        return "failed" if isinstance(self.last, Failed) else str(self.last.ending)
+    def points(self) -> list[Measured]:
+        return list(self.history.measured.values())
 
     def add(self, event: Event) -> None:
-        if not isinstance(event, Measured):
-            self.last, self.not_before = event, 0.0
-        elif event.key in self.keys:
-            return
+        if isinstance(event, Measured):
+            self.again()
         else:
-            self.keys.add(event.key)
-            self.points.append(event)
-        self.complete = False
+            self.not_before = 0.0
+        if self.history.take(event):
+            self.complete = False
 
     def again(self) -> None:
         """The cell is run once more: a failure is not its last word."""
-        if isinstance(self.last, Failed):
-            self.last, self.tries, self.complete = None, 0, False
+        if isinstance(self.history.last, Failed):
+            self.history.again()
+            self.tries, self.complete = 0, False
 
 
 class Mirrors:
@@ -98,8 +92,6 @@ class Mirrors:
     def tell(self, events: Sequence[Event]) -> None:
         for event in events:
             if mirror := self._mirrors.get(event.cell):
-                if isinstance(event, Measured):
-                    mirror.again()
                 mirror.add(event)
                 self._due[event.cell] = mirror
 
@@ -114,12 +106,11 @@ class Mirrors:
         if not missing:
             return
         cells = {cell.id: cell for cell in self._runs.study.cells}
-        table = store.table()
-        rows = table.groupby("cell").indices if len(table) else {}
+        histories = store.histories(record.id for record in missing)
         for record in missing:
-            if cell := cells.get(record.id) or self._rebuilt(record):
-                part = table.iloc[rows.get(record.id, [])]
-                self._backlog[record.id] = lambda cell=cell, record=record, part=part: _mirror_of(cell, record, part)
+            if (cell := cells.get(record.id) or self._rebuilt(record)) and record.id in histories:
+                read = histories[record.id]
+                self._backlog[record.id] = lambda cell=cell, read=read: _Mirror(cell=cell, history=read())
 
     def settle(self) -> None:
         """No more events will come: cells that have not ended are sent as far as they are."""
@@ -180,7 +171,7 @@ class Mirrors:
         return self._mirrors.get(cell)
 
     def _send(self, mirror: _Mirror) -> None:
-        ended = self._settling or mirror.last is not None
+        ended = self._settling or mirror.history.last is not None
         if mirror.run is None:
             if not ended and not self._may_open(mirror):
                 return
@@ -208,17 +199,18 @@ class Mirrors:
         mirror.run, first_row = self._runs.open_cell(mirror.cell)
         mirror.row = (first_row - 1, -1)
         mirror.sent = 0
-        while mirror.sent < len(mirror.points) and mirror.points[mirror.sent].point.step < first_row:
+        points = mirror.points
+        while mirror.sent < len(points) and points[mirror.sent].point.step < first_row:
             mirror.sent += 1
 
     def _close(self, mirror: _Mirror) -> None:
-        failed = mirror.last if isinstance(mirror.last, Failed) else None
+        failed = mirror.history.last if isinstance(mirror.history.last, Failed) else None
         run, mirror.run = mirror.run, None
         self._runs.close_cell(
             run,
             mirror.points,
             row=mirror.row[0],
-            status=mirror.status,
+            status=mirror.history.status,
             failure=str(failed.failure) if failed else "",
             message=failed.message if failed else "",
         )
@@ -226,7 +218,7 @@ class Mirrors:
         mirror.complete = True
         self.complete.add(cell)
         self._given_up.discard(cell)
-        if isinstance(mirror.last, Ended):
+        if isinstance(mirror.history.last, Ended):
             del self._mirrors[cell]
 
     def _note(self, error: Exception, mirror: _Mirror) -> None:
@@ -246,7 +238,7 @@ class Mirrors:
         if self._settling and self._in_a_row >= MOST_TRIES:
             self._given_up |= self.left()
             self._mirrors, self._due, self._backlog = {}, {}, {}
-        elif mirror.tries >= MOST_TRIES and (self._settling or mirror.last is not None):
+        elif mirror.tries >= MOST_TRIES and (self._settling or mirror.history.last is not None):
             self._given_up.add(cell)
             del self._mirrors[cell]
         else:
@@ -265,27 +257,3 @@ class Mirrors:
             with suppress(TrainerError):
                 return Cell.build(trainer, record.config)
         return None
-
-
-def _mirror_of(cell: Cell, record: CellRecord, table: Any) -> _Mirror:
-    """A cell as the store has it; `table` holds its rows."""
-    mirror = _Mirror(cell=cell)
-    for event in sorted(_points_of(record, table), key=lambda event: event.key):
-        mirror.add(event)
-    if record.finished:
-        mirror.last = Ended(cell=record.id, step=record.step, ending=Ending(record.status))
-    elif record.status == "failed":
-        mirror.last = Failed(cell=record.id, failure=Failure(record.failure), message=record.message)
-    return mirror
-
-
-def _points_of(record: CellRecord, table: Any) -> Iterator[Measured]:
-    import pandas
-
-    measured = {"step": int, "inference_steps": int, "examples": int, "flops": float, "seconds": float}
-    described = {"cell", "status", "trainer", "version", *record.columns, *measured}
-    for row in table.to_dict("records"):
-        # What other cells measured and this one did not is no number here.
-        metrics = {name: row[name] for name in row.keys() - described if pandas.notna(row[name])}
-        facts = {name: kind(row[name]) for name, kind in measured.items()}
-        yield Measured(cell=record.id, point=Point(cell=0, metrics=metrics, **facts))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.store import Event, Measured, SavedFit, Store
 from pipeline.study import Cell, Study
@@ -51,25 +52,29 @@ class NoTracker:
 
     def summarise(self, fit: SavedFit) -> None: ...
 
+    def note_costs(self, costs: Mapping[str, Any]) -> None: ...
+
+    def warn(self, message: str) -> None: ...
+
     def close(self, timeout_seconds: float | None = None) -> TrackingOutcome:
         return TrackingOutcome()
 
 
-def make_tracker(mode: str, *, study: Study, folder: str) -> Tracker | NoTracker:
-    """A tracker that keeps wandb's files in a local folder. Modes: `auto` (online where there is a key, else offline),
-    `online`, `offline` and `off`.
+def make_tracker(mode: str, *, study: Study, folder: str, store: Store | None = None) -> Tracker | NoTracker:
+    """A tracker that keeps wandb's files in a local folder, and in the store what W&B has received. Modes: `auto`
+    (online where there is a key, else offline), `online`, `offline` and `off`.
 
     Raises PipelineError for an unknown mode, and for `online` without a key.
     """
     mode = choose_mode(mode)
-    return NoTracker() if mode == "off" else Tracker(WandbRuns(study, folder, online=mode == "online"))
+    return NoTracker() if mode == "off" else Tracker(WandbRuns(study, folder, online=mode == "online", store=store))
 
 
 def sync(
     mode: str, *, study: Study, store: Store, folder: str, timeout_seconds: float | None = None
 ) -> TrackingOutcome:
     """Send what W&B lacks of a study's store, unfinished cells and the last fit included."""
-    tracker = make_tracker(mode, study=study, folder=folder)
+    tracker = make_tracker(mode, study=study, folder=folder, store=store)
     tracker.catch_up_fit(store)
     tracker.catch_up(store, unfinished=True)
     return tracker.close(timeout_seconds)
@@ -90,6 +95,7 @@ class Tracker:
         self._fits: set[str] = set()
         """Fits that are to be sent, by what tells them apart; and those that were."""
         self._sent_fits: set[str] = set()
+        self._costs: dict[str, Any] = {}
         self._closing = False
         self._left = threading.Event()
         self._outcome: TrackingOutcome | None = None
@@ -119,6 +125,15 @@ class Tracker:
         """A fit's table, a row a law, and the report's HTML file: one run of job type `fit`."""
         self._fits.add(fit.digest)
         self._queue.put((self._send_fit, (fit,)))
+
+    def note_costs(self, costs: Mapping[str, Any]) -> None:
+        """What the study has cost, as plain numbers and texts: one run of W&B, which the next one replaces."""
+        self._costs |= costs
+        self._queue.put((self._runs.send_costs, (dict(self._costs),)))
+
+    def warn(self, message: str) -> None:
+        """Something that the person who pays should hear of, such as a node that is not used any more."""
+        self.note_costs({"warnings": "\n".join(filter(None, (self._costs.get("warnings"), message)))})
 
     def close(self, timeout_seconds: float | None = None) -> TrackingOutcome:
         """Send the rest, for so long at most, and say what came of it. Never raises.
@@ -183,9 +198,8 @@ class Tracker:
         if missed or self._lost:
             what = " and ".join(missed) or "what earlier runs left"
             why = f" ({len(failures)} errors, the first: {failures[0][:MOST_MESSAGE]})" if failures else " in time"
-            message = (
-                f"W&B did not get {what}{why}. Nothing is lost, the store has it: `unsl sync {self._runs.study.name}`"
-            )
+            remedy = f"`unsl sync {self._runs.study.address}`"
+            message = f"W&B did not get {what}{why}. Nothing is lost, the store has it: {remedy}"
         return TrackingOutcome(
             runs=len(mirrors.complete - left),
             points=mirrors.points,

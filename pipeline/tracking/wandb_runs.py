@@ -13,26 +13,31 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import PipelineError
-from pipeline.store import Measured, SavedFit
+from pipeline.store import Folder, Measured, SavedFit, Store
 from pipeline.study import Cell, Study, show_config
 from pipeline.tracking.pace import CREATIONS_AT_ONCE, CREATIONS_PER_SECOND, TokenBucket
-from pipeline.tracking.panels import figures_of
 from pipeline.tracking.sent import Sent
 
 HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
 """W&B's own servers, as `wandb login` names them in the netrc file."""
+PAGES = "https://wandb.ai"
+"""Where W&B's own servers show runs."""
 INIT_SECONDS = 30.0
 """For W&B to answer when a run is opened: long for a healthy server, short enough to get back to the other cells."""
 TABLE_SECONDS = 30.0
 """For W&B to take a table of a few rows: likewise."""
 STOPPED = 255
 """Exit code that W&B shows as a run that was stopped by its user."""
+AXES = ("step", "examples")
+"""What W&B may draw points along: it takes the first unless its user picks the other."""
+POINTS, FIT, COSTS = "points/", "fit/", "costs/"
+"""Names are in sections: W&B shows each as a group of panels of its own."""
 MOST_NAME, MOST_MESSAGE = 120, 1000
 """Characters: W&B refuses names above 128, and nobody reads a summary above a screen."""
 
@@ -53,17 +58,37 @@ def choose_mode(mode: str) -> str:
     return "offline"
 
 
+def runs_url(mode: str, *, study: Study) -> str:
+    """Address of a cell's run at W&B, with `{cell}` for the cell; empty where runs stay here, or nobody names the owner
+    of the project. Raises PipelineError as `choose_mode` does.
+    """
+    owner = os.environ.get("WANDB_ENTITY", "")
+    if not owner or choose_mode(mode) != "online":
+        return ""
+    return f"{_base_url() or PAGES}/{owner}/{_project()}/runs/{study.name}-{{cell}}"
+
+
 class WandbRuns:
     """The runs of one study at W&B: one a cell, and one for its fit."""
 
-    def __init__(self, study: Study, folder: str, *, online: bool, creations: TokenBucket | None = None):
+    def __init__(
+        self,
+        study: Study,
+        folder: str,
+        *,
+        online: bool,
+        store: Store | None = None,
+        creations: TokenBucket | None = None,
+    ):
+        """folder: of this machine, for wandb's files; store: where it is written what a server has received."""
         self.study, self.online = study, online
+        self._store = store
         self._creations = creations or TokenBucket(rate=CREATIONS_PER_SECOND, burst=CREATIONS_AT_ONCE)
         folder = os.path.abspath(folder)
         # wandb puts its files into a folder of this name whatever it is told: do not nest two of them.
         self._root = os.path.dirname(folder) if os.path.basename(folder) == "wandb" else folder
         self.folder = os.path.join(self._root, "wandb")
-        self.project = os.environ.get("WANDB_PROJECT") or "unsl"
+        self.project = _project()
         self._varied = [name for axis in study.axes for name in axis.fields] + ["seed"]
         self._earlier: dict[str, list[str]] = {}
         """Folders with offline files of a run, by its identity; known once wandb is loaded."""
@@ -80,7 +105,10 @@ class WandbRuns:
 
     @cached_property
     def sent(self) -> Sent:
-        return Sent(self.folder, self.destination)
+        here = Folder(self.folder)
+        if not self.online or self._store is None:
+            return Sent(here, self.destination)
+        return Sent(self._store.folder.folder("tracking"), self.destination, earlier=here)
 
     def cell_id(self, cell: str) -> str:
         return f"{self.study.name}-{cell}"
@@ -105,6 +133,9 @@ class WandbRuns:
                 **cell.columns,
             },
         )
+        for axis in AXES:
+            run.define_metric(axis)
+        run.define_metric(f"{POINTS}*", step_metric=AXES[0])
         if self.online:
             return run, run.starting_step if run.resumed else 0
         # What is on the list and no longer due to be sent was sent by `wandb sync`, which adds rows to those it finds.
@@ -165,19 +196,18 @@ class WandbRuns:
             table = self._wandb.Table(
                 columns=columns, data=[[row.get(name) for name in columns] for row in rows], allow_mixed_types=True
             )
-            media = {"laws": table}
+            media: dict[str, Any] = {f"{FIT}laws": table}
+            pages = {f"figures/{name}": page for name, page in fit.panels.items()}
             if fit.report_here is not None:
                 with open(fit.report_here, encoding="utf-8") as file:
-                    page = file.read()
-                pages = {"report": page} | {f"figures/{name}": one for name, one in figures_of(page).items()}
+                    pages["report"] = file.read()
+            for name, page in pages.items():
                 # As text: what looks like the path of a file, wandb would open.
-                media |= {
-                    name: self._wandb.Html(one, inject=False, data_is_not_path=True) for name, one in pages.items()
-                }
+                media[f"{FIT}{name}"] = self._wandb.Html(page, inject=False, data_is_not_path=True)
             run.log(media)
             run.summary.update(
                 {
-                    f"{row.get('law', number)}/{name}": value
+                    f"{FIT}{row.get('law', number)}/{name}": value
                     for number, row in enumerate(rows)
                     for name, value in row.items()
                     if name != "law" and value is not None
@@ -188,6 +218,21 @@ class WandbRuns:
         finally:  # A run left open would be waited for when the process ends.
             run.finish()
         self.sent.add(run.id, points=len(fit.rows), status=fit.digest, row=-1, folder=self._folder_of(run))
+
+    def send_costs(self, costs: Mapping[str, Any]) -> None:
+        """What the study has cost, and what was wrong with its nodes: the summary of one run."""
+        facts = {"study": self.study.name, "trainer": self.study.trainer}
+        run = self._open(
+            id=f"{self.study.name}-costs",
+            name=f"{self.study.name} costs",
+            job_type="costs",
+            tags=[self.study.name, "costs"],
+            config=facts,
+        )
+        try:
+            run.summary.update({f"{COSTS}{name}": value for name, value in costs.items()})
+        finally:
+            run.finish()
 
     def _folder_of(self, run: Any) -> str:
         """Name of the folder with a run's offline files."""
@@ -200,6 +245,7 @@ class WandbRuns:
         """
         if self._wandb is None:
             return
+        self.sent.write()
         if failed:
             self.leave()
             self.recover()  # For whoever opens a run in this process later.
@@ -342,7 +388,7 @@ def _offline_folders(folder: str) -> dict[str, list[str]]:
 def _row(event: Measured) -> dict[str, float]:
     point = event.point
     suffix = "" if point.inference_steps == 1 else f"@k{point.inference_steps}"
-    row = {f"{name}{suffix}": value for name, value in point.metrics.items()}
+    row = {f"{POINTS}{name}{suffix}": value for name, value in point.metrics.items()}
     row |= {"step": point.step, "examples": point.examples, "flops": point.flops, "seconds": point.seconds}
     return {name: value for name, value in row.items() if math.isfinite(value)}
 
@@ -358,6 +404,10 @@ def _plain(value: Any) -> Any:
 
 def _without_passwords(text: str) -> str:
     return re.sub(r"://[^/\s@]+@", "://***@", text)
+
+
+def _project() -> str:
+    return os.environ.get("WANDB_PROJECT") or "unsl"
 
 
 def _base_url() -> str:

@@ -2,10 +2,13 @@
 
 from pipeline.verbs.allocate import ALLOCATE
 from pipeline.verbs.check import CHECK
+from pipeline.verbs.check_trainer import CHECK_TRAINER
+from pipeline.verbs.ending import end
 from pipeline.verbs.exam import EXAM
 from pipeline.verbs.fit import FIT
 from pipeline.verbs.forecast import FORECAST
 from pipeline.verbs.ledger import LEDGER
+from pipeline.verbs.new import NEW
 from pipeline.verbs.plan import PLAN
 from pipeline.verbs.report import REPORT
 from pipeline.verbs.run import RUN
@@ -13,6 +16,9 @@ from pipeline.verbs.status import STATUS
 from pipeline.verbs.sync import SYNC
 from pipeline.verbs.verb import Verb
 
-__all__ = ["VERBS", "Verb"]
+__all__ = ["VERBS", "Verb", "end"]
 
-VERBS = (PLAN, RUN, STATUS, FIT, FORECAST, LEDGER, CHECK, ALLOCATE, REPORT, EXAM, SYNC)
+VERBS = (
+    *(NEW, CHECK_TRAINER, PLAN, RUN, STATUS, FIT),
+    *(FORECAST, LEDGER, CHECK, ALLOCATE, REPORT, EXAM, SYNC),
+)

@@ -11,7 +11,7 @@ from pipeline.errors import PipelineError, suggest
 from pipeline.verbs.about import About
 from pipeline.verbs.fit import add_own_table
 from pipeline.verbs.output import say, write_json
-from pipeline.verbs.verb import Verb, add_json, add_study, names
+from pipeline.verbs.verb import Verb, add_json, add_study, names, new_file, positive, whole_number
 
 COUNTINGS = {"parameters": ("parameters_without_embeddings",)}
 """Columns of a study's table that count the same thing in another way."""
@@ -26,11 +26,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--fix", metavar="NAME=X,..", action="append", default=[], help="columns or names of the cost that are given")
     add("--within", metavar="EXPR", default="", help="what the optimum must fulfil: 'N <= 1e11'")
     add("--law", default="unsl", help="the law that decides (default: unsl)")
-    add("--seed", type=int, default=0, help="seed of the fit's starts and of the draws")
-    add("--level", type=float, default=0.9, help="probability of the intervals (default: 0.9)")
+    add("--seed", type=whole_number(0), default=0, help="seed of the fit's starts and of the draws")
+    add("--level", type=positive, default=0.9, help="probability of the intervals (default: 0.9)")
     add("--everything", action="store_true", help="fit what was held out too")
     add("--counting", metavar="COL,..", default="", help="columns that count the first input in other ways")
-    add("--figure", metavar="FILE", help="isoFLOP curves with the optimum's path, as SVG")
+    add("--figure", metavar="FILE", type=new_file, help="isoFLOP curves with the optimum's path, as SVG")
     add_own_table(parser, "unsl allocate runs.csv --metric loss --inputs N,D --cost '6 * N * D' --budget 1e21,1e22")
 
 

@@ -10,7 +10,17 @@ from fitting import LAWS, Metric
 from pipeline.analysis import Question, analyse, is_table_file, read_table
 from pipeline.errors import PipelineError
 from pipeline.verbs.output import write_json
-from pipeline.verbs.verb import Verb, add_json, add_laws, add_study, names, study_and_store
+from pipeline.verbs.verb import (
+    Verb,
+    add_json,
+    add_laws,
+    add_study,
+    names,
+    number,
+    positive,
+    question_changes,
+    study_and_store,
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -35,18 +45,21 @@ def add_own_table(parser: argparse.ArgumentParser, example: str) -> None:
     add("--group", metavar="COL", help="rows of a group with equal inputs differ by chance alone")
     add("--held-out", metavar="EXPR", help="rows to forecast: 'N >= 1e9 or 6 * N * D > 1e21'")
     add("--exclude", metavar="EXPR", action="append", default=[], help="rows to leave out; may be repeated")
-    add("--ceiling", metavar="X", default="auto", help="worst value of the loss: a number, auto or none")
+    add("--ceiling", metavar="X", type=_ceiling, default="auto", help="worst value of the loss: a number, auto or none")
     add("--direction", choices=("lower", "higher"), default="lower", help="which values are better")
-    add("--best", metavar="X", type=float, help="the best value, where higher is better: 1 for accuracy")
+    add("--best", metavar="X", type=number, help="the best value, where higher is better: 1 for accuracy")
 
 
 def run(options: argparse.Namespace) -> int:
+    refuse_stray_options(options)
     if is_table_file(options.study):
         print_laws(_fit_table(options), options)
         return 0
     study, store = study_and_store(options)
+    points = store.table()
     how = {"laws": names(options.laws), "seed": options.seed, "loss": options.loss, "plain": options.plain}
-    print_laws(analyse(study, store.table(), **how).to_json(), options)
+    analysis = analyse(study, points, **how, question_changes=question_changes(study, store))
+    print_laws(analysis.to_json(), options)
     return 0
 
 
@@ -70,7 +83,7 @@ def own_question(options: argparse.Namespace) -> Question:
         metric=Metric(
             name=options.metric,
             direction=options.direction,
-            ceiling=_ceiling(options.ceiling),
+            ceiling=options.ceiling,
             best=options.best,
         ),
         inputs=inputs,
@@ -90,13 +103,27 @@ def _fit_table(options: argparse.Namespace) -> dict[str, Any]:
     return {"table": options.study, **divided.to_json(comparisons)}
 
 
+def refuse_stray_options(options: argparse.Namespace) -> None:
+    """A study says what is asked of it; a table has no tiers."""
+    if is_table_file(options.study):
+        if options.tier:
+            raise PipelineError(f"--tier {options.tier}: {options.study} is a table, and only studies have tiers")
+        return
+    for name in ("metric", "inputs", "hyperparameters", "group", "held_out", "exclude", "best"):
+        if getattr(options, name):
+            option = name.replace("_", "-")
+            raise PipelineError(f"--{option} is for a table of your own: the study '{options.study}' says it itself")
+
+
 def _ceiling(text: str) -> float | None:
+    """None for a ceiling that is fitted, infinity where there is none."""
     if text in ("auto", "none"):
         return None if text == "auto" else math.inf
     try:
-        return float(text)
-    except ValueError as error:
-        raise PipelineError(f"--ceiling {text}: give a number, auto (it is fitted) or none (there is none)") from error
+        return positive(text)
+    except argparse.ArgumentTypeError as error:
+        message = f"{error}, auto (it is fitted) or none (there is none)"
+        raise argparse.ArgumentTypeError(message) from error
 
 
 FIT = Verb(

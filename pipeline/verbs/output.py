@@ -6,6 +6,8 @@ import json
 import sys
 from typing import Any
 
+from pipeline.errors import PipelineError
+
 
 def say(*messages: str) -> None:
     """News for the person who waits, apart from the verb's output."""
@@ -18,9 +20,17 @@ def write_json(path: str, value: Any) -> None:
     text = json.dumps(value, indent=2, allow_nan=False)
     if path == "-":
         print(text)
-        return
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
+    else:
+        write_text(path, text + "\n")
+
+
+def write_text(path: str, text: str) -> None:
+    """Raises PipelineError where the file cannot be written."""
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise PipelineError(f"{path} cannot be written ({error.strerror}): name another file") from error
 
 
 def read_json(path: str) -> dict[str, Any]:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.analysis import analyse, fingerprint
-from pipeline.store import SavedFit
-from pipeline.verbs.fit import print_laws
+from pipeline.store import CellRecord, SavedFit
 from pipeline.verbs.output import read_json, say, write_json
 from pipeline.verbs.run import TRACKING_CLOSE_SECONDS
 from pipeline.verbs.verb import (
     Verb,
-    add_json,
     add_laws,
     add_study,
     add_wandb,
     local_folder,
     names,
+    new_file,
+    question_changes,
     study_and_store,
     tracking_folder,
 )
@@ -28,42 +30,65 @@ from pipeline.verbs.verb import (
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_study(parser)
-    add_json(parser)
+    parser.add_argument(
+        "--json", nargs="?", const="-", metavar="FILE", help="write the report's facts, to FILE or standard output"
+    )
     add_laws(parser)
-    parser.add_argument("--out", metavar="FILE", help="the HTML file (default: report.html in the study's store)")
+    parser.add_argument(
+        "--out", type=new_file, metavar="FILE", help="the HTML file (default: report.html in the study's store)"
+    )
     add_wandb(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    from pipeline.report import write_report
-    from pipeline.tracking import make_tracker
+    from pipeline.report import panels, study_facts, write_report
+    from pipeline.tracking import make_tracker, runs_url
+    from pipeline.verbs import show
 
     study, store = study_and_store(options)
     points = store.table()
     path = os.path.abspath(options.out or os.path.join(local_folder(store), "report.html"))
     beside = os.path.splitext(path)[0] + ".json"
-    made_from = fingerprint(study, points, laws=names(options.laws), seed=options.seed)
-    facts = read_json(beside) if os.path.exists(path) else {}
-    unchanged = facts.get("made_from") == made_from
+    records, running = store.records(), store.holder() is not None
+    made_from = f"{fingerprint(study, points, laws=names(options.laws), seed=options.seed)}-{_states(records, running)}"
+    kept = read_json(beside) if os.path.exists(path) else {}
+    changes = question_changes(study, store)
+    unchanged = (kept.get("made_from"), kept.get("table", {}).get("question_changes")) == (made_from, changes)
     if not unchanged:
-        analysis = analyse(study, points, laws=names(options.laws), seed=options.seed)
-        records = store.records()
-        date = datetime.date.fromtimestamp(max(record.updated for record in records.values()))
-        write_report(analysis, path, records=records, date=date)
-        facts = {"made_from": made_from, **analysis.to_json()}
-        write_json(beside, facts)
-        tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store))
-        fit = SavedFit.from_rows([_flat(law) for law in facts["laws"]], path)
+        analysis = analyse(study, points, laws=names(options.laws), seed=options.seed, question_changes=changes)
+        facts = study_facts(
+            analysis,
+            records=records,
+            points=points,
+            date=datetime.date.fromtimestamp(max(record.updated for record in records.values())),
+            running=running,
+            run_url=runs_url(options.wandb, study=study),
+        )
+        write_report(facts, path)
+        table = analysis.to_json()
+        kept = {"made_from": made_from, "table": table, "facts": facts.to_json()}
+        write_json(beside, kept)
+        tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store), store=store)
+        fit = SavedFit.from_rows([_flat(law) for law in table["laws"]], path, panels(facts))
         try:
             fit.save(store.folder)
         except OSError as error:  # A store that one may only read is no reason to have no report.
             say(f"the store does not keep this fit for `unsl sync`: {error}")
         tracker.summarise(fit)
         say(tracker.close(TRACKING_CLOSE_SECONDS).message)
-    print_laws(facts, options)
+    if options.json:
+        write_json(options.json, kept["facts"])
+    if options.json != "-":
+        show.laws(kept["table"])
     note = " (unchanged: nothing was fitted again)" if unchanged else ""
     print(f"report: {path}{note}", file=sys.stderr if options.json == "-" else sys.stdout)
     return 0
+
+
+def _states(records: Mapping[str, CellRecord], running: bool) -> str:
+    """Changes when the store says something else of a cell, its points apart."""
+    known = sorted((one.id, one.status, one.failure, one.message) for one in records.values())
+    return hashlib.sha256(repr((known, running)).encode()).hexdigest()
 
 
 def _flat(law: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +99,7 @@ def _flat(law: dict[str, Any]) -> dict[str, Any]:
 REPORT = Verb(
     name="report",
     summary="fit, and write the report",
-    example="unsl report quickstart --out report.html",
+    example="unsl report quickstart --out report.html --json facts.json",
     add_options=add_options,
     run=run,
 )

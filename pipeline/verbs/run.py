@@ -8,14 +8,24 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from pipeline.errors import PipelineError
-from pipeline.plan import Budget, Plan, PlannedCell, State, make_plan
+from pipeline.plan import CPU, Budget, Device, Plan, PlannedCell, Prices, State, check_memory, device_shown, make_plan
 from pipeline.store import Writer
 from pipeline.study import show_config
 from pipeline.verbs.output import say
-from pipeline.verbs.verb import Verb, add_study, add_wandb, number_of_at_least, study_and_store, tracking_folder
+from pipeline.verbs.verb import (
+    Verb,
+    add_prices,
+    add_study,
+    add_wandb,
+    positive,
+    study_and_store,
+    tracking_folder,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from pipeline.forecasts import Entry
+    from pipeline.run import Executor
 
 TRACKING_CLOSE_SECONDS = 60.0
 """How long a finished run waits for W&B. What is not sent by then is sent by `unsl sync`."""
@@ -25,28 +35,44 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_study(parser)
     add = parser.add_argument
     add("--executor", choices=("ray", "inline"), default="ray", help="a Ray cluster, or this process")
-    workers = number_of_at_least(1)
-    add("--workers", type=workers, metavar="N", help="tasks at once (default: every core or GPU)")
-    add("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    add("--workers", type=whole_number(1), metavar="N", help="tasks of Ray's at once (default: every core or GPU)")
+    devices, says = ("auto", "cpu", "gpu", "cuda"), "what to train on (default: what the study says, else auto)"
+    add("--device", choices=devices, default="auto", help=says)
     add("--retry", choices=("failed",), help="run cells again that failed")
     add("--accept-changes", action="store_true", help="run changed cells as new ones")
-    add("--budget", metavar="HOURS", help="what the study may cost in all, such as 40gpu-hours")
+    add("--budget", metavar="LIMIT", help="what the study may cost in all: 40gpu-hours, 8h100-hours, 200usd")
+    add_prices(parser)
     add("--trim", action="store_true", help="hold back the cells that the budget does not cover")
     add("--no-forecast", action="store_true", help="run held-out cells without writing down what the laws say of them")
-    add("--hang-minutes", type=float, default=30.0, help="end a job that is silent this long (default: 30)")
+    add("--hang-minutes", type=positive, default=30.0, help="end a job that is silent this long (default: 30)")
+    add(
+        "--wait",
+        type=positive,
+        nargs="?",
+        const=math.inf,
+        default=0.0,
+        metavar="MINUTES",
+        help="wait for another driver of this study to end (default: for ever)",
+    )
     add_wandb(parser)
 
 
 def run(options: argparse.Namespace) -> int:
+    budget = Budget.parse(options.budget, Prices.parse(options.price)) if options.budget else None
+    if options.trim and not budget:
+        raise PipelineError("--trim holds back what a budget does not cover: give --budget too, such as 40gpu-hours")
+    if options.workers and options.executor == "inline":
+        raise PipelineError("--workers is for Ray: --executor inline trains in this process alone")
     study, store = study_and_store(options)
-    budget = Budget.parse(options.budget) if options.budget else None
-    with Writer.open(store) as writer:
+    with Writer.open(store, wait_seconds=60 * options.wait, on_wait=say) as writer:
         made = make_plan(study, store)
         _refuse_changes(made, accepted=options.accept_changes)
+        store.ask(study)
+        say(*store.question_changes(study))
         planned = made.to_run(retry_failed=options.retry == "failed")
         if planned:
             return _run(options, made, planned, writer, budget)
-    print(f"nothing to run: {made.states()}. Next: unsl report {study.name}")
+    print(f"nothing to run: {made.states()}. Next: unsl report {study.address}")
     return 1 if "failed" in made.counts() else 0
 
 
@@ -54,7 +80,7 @@ def _run(
     options: argparse.Namespace, made: Plan, planned: list[PlannedCell], writer: Writer, budget: Budget | None
 ) -> int:
     from pipeline.forecasts import ForecastFirst, Ledger, forecast_held_out
-    from pipeline.run import Display, Driver, Progress, clock, make_executor, use_one_thread
+    from pipeline.run import Costs, Display, Driver, Progress, clock, make_executor, use_one_thread
     from pipeline.tracking import make_tracker
 
     study, store = made.study, writer.store
@@ -62,18 +88,23 @@ def _run(
     use_one_thread()
     with ExitStack() as stack:
         executor = make_executor(
-            options.executor, workers=options.workers, device=options.device, hang_seconds=60 * options.hang_minutes
+            options.executor,
+            workers=options.workers,
+            device=study.device if options.device == "auto" else options.device,
+            hang_seconds=60 * options.hang_minutes,
         )
         stack.callback(executor.close)
-        held: list[PlannedCell] = []
-        spent_hours = sum(record.seconds for record in store.records().values()) / 3600
-        if budget:
-            budget.check_worker(executor.device)
-            if options.trim:
-                planned, held = budget.trim(planned, spent_hours=spent_hours)
-            budget.check_plan(planned, spent_hours=spent_hours)
-        tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store))
-        stack.callback(lambda: say(tracker.note, tracker.close(TRACKING_CLOSE_SECONDS).message))
+        device, here = _device_of(executor, made), {one.cell.id for one in planned}
+        made = make_plan(study, store, device)
+        planned = [one for one in made.cells if one.cell.id in here]
+        if executor.gpus:
+            check_memory(study, planned, device)
+        prices = Prices.parse(options.price)
+        costs = Costs.of(store.folder, executor, device=device, budget=budget, prices=prices)
+        planned, held = costs.admit(planned, device=device, trim=options.trim)
+        tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store), store=store)
+        seconds = [TRACKING_CLOSE_SECONDS]
+        stack.callback(lambda: say(tracker.note, tracker.close(seconds[-1]).message))
         tracker.catch_up(store)
         say(f"{study.name}: {len(planned)} cells to run ({made.states()}), store {store.folder.path()}")
         if held:
@@ -82,13 +113,13 @@ def _run(
             planned,
             already_done=sum(one.state.finished for one in made.cells),
             held=len(held),
-            budget_hours=budget.hours if budget else None,
+            cost=costs.line,
         )
         display = Display(progress)
         stack.callback(display.close)
 
         def forecast() -> Entry | None:
-            display.say(f"all that is fitted is measured: {', '.join(study.laws)} forecast what is held out")
+            display.warn(f"all that is fitted is measured: {', '.join(study.laws)} forecast what is held out")
             return forecast_held_out(study, store, [one.cell for one in planned])
 
         first = ForecastFirst(study, planned, forecast, beside=options.executor != "inline")
@@ -97,21 +128,34 @@ def _run(
             writer=writer,
             executor=executor,
             listeners=(display, tracker, first),
-            budget_seconds=3600 * (budget.hours - spent_hours) if budget else math.inf,
+            costs=costs,
         ).run(planned if options.no_forecast else first, made.throughput)
+        tracker.note_costs(outcome.account.facts())
+        if outcome.terminated:
+            seconds.append(0.0)  # Who stops us does not wait for W&B; `unsl sync` sends what it lacks.
     if first.entry:
         print(_written(first.entry))
-    predicted = sum(one.predicted_seconds for one in planned)
-    left = f", {outcome.left} left to run: unsl run {study.name} goes on" if outcome.left else ""
+    predicted = sum(one.remaining_seconds for one in planned)
+    left = f", {outcome.left} left to run: unsl run {study.address} goes on" if outcome.left else ""
     print(
         f"{study.name}: {outcome.done} done, {outcome.diverged} diverged, {outcome.failed} failed "
         f"in {clock(outcome.seconds)}{left}\n"
-        f"worker-hours: {predicted / 3600:.3g} predicted, {outcome.worker_seconds / 3600:.3g} spent"
+        f"hours of training: {predicted / 3600:.3g} predicted, {outcome.worker_seconds / 3600:.3g} measured; "
+        f"spent in all: {costs.line()}"
         + (" (stopped at the budget)" if outcome.over_budget else "")
+        + (f"; GPUs idle {idle:.0%}" if (idle := outcome.account.idle_share) is not None else "")
     )
     if outcome.failed:
-        print(f"unsl status {study.name} --failed shows why; unsl run {study.name} --retry failed tries again")
-    return outcome.exit_code
+        print(f"unsl status {study.address} --failed shows why; unsl run {study.address} --retry failed tries again")
+    return outcome.exit_code or (1 if held else 0)
+
+
+def _device_of(executor: Executor, made: Plan) -> Device:
+    """What to predict for: the smallest type at hand, or where no GPU is up yet, what the plan assumed."""
+    if executor.device == "cpu":
+        return CPU
+    types = [device_shown(name, size) for name, size in executor.gpus.items()]
+    return min(types, key=lambda one: one.bytes, default=made.device if made.device.is_gpu else device_shown("gpu"))
 
 
 def _written(entry: Entry) -> str:
@@ -125,11 +169,11 @@ def _written(entry: Entry) -> str:
 
 
 def _refuse_changes(made: Plan, *, accepted: bool) -> None:
-    changed = [one for one in made.cells if one.state is State.CHANGED]
-    if changed and not accepted:
+    if made.takes_anothers_place and not accepted:
+        changed = [one for one in made.cells if one.state is State.CHANGED]
         raise PipelineError(
             f"{len(changed)} cells of '{made.study.name}' changed since they were run, the first because "
-            f"{changed[0].reason}. Undo the change, or run them as new with "
+            f"{changed[0].reason}, and none is left as it was. Undo the change, or run them as new with "
             "--accept-changes (what was measured before stays in the store)"
         )
 

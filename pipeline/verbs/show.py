@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.plan import Plan
+from pipeline.plan import Plan, Prices, explain, too_large
 from pipeline.run import clock
 from pipeline.store import CellRecord
 
@@ -17,7 +17,7 @@ MOST_TARGETS = 10
 """Places of which a forecast shows every law."""
 
 
-def plan(made: Plan, *, all_cells: bool) -> None:
+def plan(made: Plan, prices: Prices, *, all_cells: bool) -> None:
     """The cells that would run first, then those that are done; then totals."""
     varied = [name for axis in made.study.axes for name in axis.fields] + ["seed"]
     order = sorted(made.cells, key=lambda one: one.state.finished)
@@ -48,14 +48,24 @@ def plan(made: Plan, *, all_cells: bool) -> None:
         + "".join(f"; '{rule}' is judged when they are measured" for rule in points["judged_later"])
         + (f"; each step measured at {budgets} inference steps" if budgets != "1" else "")
     )
+    for change in made.question_changes:
+        print(change)
+    device, hours = made.device, prices.show({made.device.name: facts["remaining_seconds"]})
+    how = "measured" if made.throughput.cells else f"assumed: {device.utilisation:.0%} of {device.peak:.3g} FLOPs/s"
     print(
-        f"to run: {facts['remaining_flops']:.2e} FLOPs, {clock(facts['remaining_seconds'])} on one worker "
-        f"({facts['throughput']} throughput, {facts['remaining_seconds'] / 3600:.3g} worker-hours)"
+        f"to run: {facts['remaining_flops']:.2e} FLOPs, {clock(facts['remaining_seconds'])} on one {device.name} "
+        f"({how}): {hours}"
     )
+    if made.device_assumed:
+        print(f"no GPU was named or seen yet, so this is for a {device.name}: --device-type names another")
+        if large := too_large(made.to_run(retry_failed=True), device):
+            print(explain(made.study, large, device))
 
 
 def laws(facts: Mapping[str, Any]) -> None:
     """Fitted and held-out error of every law, from `Analysis.to_json`."""
+    for change in facts.get("question_changes", ()):
+        print(change)
     excluded = ", ".join(f"{n} {rule}" for rule, n in facts["excluded"].items()) or "none"
     split = f" ({facts['held_out']})" if facts["held_out"] else ""
     print(f"{facts['rows_fit']} points fitted, {facts['rows_held_out']} held out{split}")
@@ -225,7 +235,12 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=False)
+    class Terminal(Console):
+        def on_broken_pipe(self) -> None:
+            """The reader may go, as in `| head`: that is for the command line to judge, and no failure."""
+            raise
+
+    console = Terminal(highlight=False, soft_wrap=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     table = Table(*header, box=box.SIMPLE_HEAD, pad_edge=False)

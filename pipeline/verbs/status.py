@@ -6,14 +6,15 @@ import argparse
 import time
 
 from pipeline.errors import PipelineError
-from pipeline.plan import make_plan
+from pipeline.plan import Accounts, Prices, make_plan
 from pipeline.verbs.output import write_json
-from pipeline.verbs.verb import Verb, add_json, add_study, study_and_store
+from pipeline.verbs.verb import Verb, add_json, add_prices, add_study, study_and_store
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_study(parser)
     add_json(parser)
+    add_prices(parser)
     parser.add_argument("--failed", action="store_true", help="show the tracebacks of failed cells")
 
 
@@ -25,30 +26,41 @@ def run(options: argparse.Namespace) -> int:
     records = store.records()
     if not records:
         raise PipelineError(
-            f"study '{study.name}' has no runs in {store.folder.path()}: `unsl run {study.name}` starts it"
+            f"study '{study.name}' has no runs in {store.folder.path()}: `unsl run {study.address}` starts it"
         )
     made = make_plan(study, store)
     failed = [record for record in records.values() if record.status == "failed"]
     holder = store.holder()
-    remaining = [one for one in made.cells if not one.state.finished]
-    progress = Progress.read(made, records, since=holder["started"], now=time.time()) if holder else None
+    accounts = Accounts.read(store.folder)
+    latest = accounts.all[-1] if accounts.all else None
+    progress = Progress.read(made, records, since=holder.started, now=time.time()) if holder else None
     facts = {
         "study": study.name,
         "cells": len(made.cells),
         "states": made.counts(),
-        "driver": holder,
+        "driver": {name: getattr(holder, name) for name in ("process", "host", "started")} if holder else None,
         "progress": progress.to_json() if progress else None,
         "points": sum(record.points for record in records.values()),
-        "worker_hours": sum(record.seconds for record in records.values()) / 3600,
-        "remaining_worker_hours": sum(one.predicted_seconds for one in remaining) / 3600,
+        "training_hours": sum(record.seconds for record in records.values()) / 3600,
+        "remaining_training_hours": sum(one.remaining_seconds for one in made.cells) / 3600,
+        "spent_hours": {device: seconds / 3600 for device, seconds in accounts.held.items()},
+        "spent_usd": Prices.parse(options.price).cost(accounts.held) if options.price else None,
+        "gpu_idle_share": latest.idle_share if latest else None,
+        "sick_nodes": [vars(node) for node in latest.sick] if latest else [],
         "failed": [{"cell": r.id, "failure": r.failure, "message": r.message} for r in failed],
     }
     if options.json:
         write_json(options.json, facts)
         return 0
     print(f"{study.name}: {len(made.cells)} cells: {made.states()}; {facts['points']} points")
-    print(f"{facts['worker_hours']:.3g} worker-hours spent, {facts['remaining_worker_hours']:.3g} predicted to go")
-    print(f"driver: process {holder['process']} on {holder['host']}" if holder else "driver: none at work")
+    print(
+        f"spent: {Prices.parse(options.price).show(accounts.held)}"
+        + (f", GPUs idle {latest.idle_share:.0%}" if latest and latest.idle_share is not None else "")
+        + f"; {facts['remaining_training_hours']:.3g} hours of training predicted to go"
+    )
+    for node in latest.sick if latest else ():
+        print(f"sick: {node.to_text()}")
+    print(f"driver: process {holder.process} on {holder.host}" if holder else "driver: none at work")
     if progress:
         rate = 60 * progress.cells_per_second
         print(f"{len(progress.running)} running, {progress.share:.0%} done, {rate:.3g} cells/min, {progress.eta()}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from pipeline.errors import OutsideError
 from pipeline.store import SavedFit
-from pipeline.verbs.output import say
 from pipeline.verbs.verb import Verb, add_study, add_wandb, study_and_store, tracking_folder
 
 
@@ -24,8 +24,9 @@ def run(options: argparse.Namespace) -> int:
     if saved and saved.report and not saved.report_here:
         fit += f" (without its report: {saved.report} is not on this machine)"
     print(f"{outcome.runs} runs with {outcome.points} points{fit} sent, {outcome.runs_left + outcome.fits_left} left")
-    say(outcome.message)
-    return 1 if outcome.message else 0
+    if outcome.message:
+        raise OutsideError(outcome.message)
+    return 0
 
 
 SYNC = Verb(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from pipeline.errors import PipelineError
 from pipeline.store import Store
 from pipeline.study import Study, load_study
 
@@ -41,12 +45,23 @@ def add_study(parser: argparse.ArgumentParser, *, or_table: bool = False) -> Non
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="write JSON, to FILE or standard output")
+    parser.add_argument(
+        "--json", nargs="?", const="-", type=new_file, metavar="FILE", help="write JSON, to FILE or standard output"
+    )
 
 
 def add_laws(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--laws", help="laws to fit, separated by commas (default: the study's)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the fits' random starts")
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of the fits' random starts")
+
+
+def add_prices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--price",
+        default=os.environ.get("UNSL_PRICE", ""),
+        metavar="DEVICE=USD",
+        help="dollars an hour, such as h100=2.5,cpu=0.05: costs are shown in money too (default: $UNSL_PRICE)",
+    )
 
 
 def add_wandb(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +73,27 @@ def study_and_store(options: argparse.Namespace) -> tuple[Study, Store]:
     """The study that was named, checked, and its store."""
     study = load_study(options.study, options.tier)
     study.check()
-    return study, Store(options.store, study.name)
+    store = Store(options.store, study.name)
+    if not options.store.strip() or _is_below_a_file(store):
+        raise PipelineError(
+            f"--store '{options.store}' is no folder: name a folder or a URL, such as s3://BUCKET/studies"
+        )
+    return study, store
+
+
+def _is_below_a_file(store: Store) -> bool:
+    if not store.folder.is_local:
+        return False
+    path = Path(store.folder.path())
+    return any(folder.exists() and not folder.is_dir() for folder in (path, *path.parents))
+
+
+def question_changes(study: Study, store: Store) -> list[str]:
+    """Record what a study asks, where its store may be written; what was changed of it too late, in words."""
+    with contextlib.suppress(PipelineError):  # A store that one may only read is no reason not to fit.
+        if store.records():
+            store.ask(study)
+    return store.question_changes(study)
 
 
 def local_folder(store: Store) -> str:
@@ -75,13 +110,43 @@ def names(text: str | None) -> tuple[str, ...]:
     return tuple(name for part in (text or "").split(",") if (name := part.strip()))
 
 
-def number_of_at_least(least: int) -> Callable[[str], int]:
+def whole_number(least: int) -> Callable[[str], int]:
     """A type of option: whole numbers from `least` on."""
 
-    def whole_number(text: str) -> int:
-        value = int(text)
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
         if value < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}")
+            raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, at least {least}")
         return value
 
-    return whole_number
+    return read
+
+
+def number(text: str, *, above: float = -math.inf) -> float:
+    """A type of option: finite numbers."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not above < value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be a number" + (f" above {above:g}" if above > -math.inf else "")
+        )
+    return value
+
+
+def positive(text: str) -> float:
+    """A type of option: finite numbers above 0."""
+    return number(text, above=0.0)
+
+
+def new_file(text: str) -> str:
+    """A type of option: a file that is to be written, or `-`. Said before the work is done that it would be for."""
+    if text != "-" and (not text or os.path.isdir(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no file")
+    if not os.path.isdir(folder := os.path.dirname(os.path.abspath(text))):
+        raise argparse.ArgumentTypeError(f"there is no folder {folder}")
+    return text

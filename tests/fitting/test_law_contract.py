@@ -74,7 +74,7 @@ def test_structures_and_parameters_are_distinct(law):
     assert len({form.structure for form in forms}) == len(forms)
     for form in forms:
         assert len(set(form.parameters)) == form.size
-        assert form.bounded <= set(form.parameters)
+        assert set(form.bounds) <= set(form.parameters)
 
 
 def test_jacobian_equals_finite_differences(law):

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fitting import LAWS, FittingError, Frame, Loss, Recipe, Table, compare, fit, rmsle
+from fitting import LAWS, FittingError, Frame, Loss, Recipe, Table, compare, fit
+from fitting.candidates import Rows
 from fitting.selection import by_frontier, frontier_rows, scale_coordinate
 from fitting.solver import Ending
 
@@ -80,13 +81,18 @@ def test_laws_of_one_input_read_the_one_that_matters():
     assert fit("m2", table_of(y), recipe=QUICK).structure == "in tokens"
 
 
-def test_a_million_rows_are_thinned_and_the_fit_says_so():
+def test_a_million_rows_are_all_fitted():
     rng = np.random.default_rng(0)
     n = np.exp(rng.uniform(10, 20, 1_000_000))
     table = Table(inputs={"steps": n}, y=(1 + 40 * n**-0.3) * np.exp(0.01 * rng.standard_normal(n.size)))
     result = fit("m2", table)
-    assert result.rows == 1_000_000 and result.rmsle.points == 500 and result.seconds < 20
-    assert rmsle(result.predict({"steps": np.array([1e10])}), np.array([1 + 40 * 1e10**-0.3])).value < 0.02
+    assert result.rows == result.rmsle.points == 1_000_000
+    # A draw of five hundred rows knows this to half a per cent.
+    assert result.predict({"steps": 1e10}) == pytest.approx(1 + 40 * 1e10**-0.3, rel=5e-4)
+
+
+def rows_of(table, q):
+    return Rows.from_table(table, Frame.from_table(table), q, measured=len(table), within=0.0)
 
 
 def test_the_frontier_does_not_leak_into_the_fits_that_it_ranks():
@@ -96,9 +102,8 @@ def test_the_frontier_does_not_leak_into_the_fits_that_it_ranks():
     frontier = frontier_rows(q, QUICK.frontier)
     other = table_of(np.where(frontier, table.y / 3, table.y))
     law, everything = LAWS["a1"], replace(QUICK, shortlist=1.0)
-    structures = {form.structure for form in law.forms(Frame.from_table(table))}
     one, two = (
-        {m.key: m.raw for m in by_frontier(law, t, q, structures, recipe=everything, loss=Loss.MSLE, seed=0)[0]}
+        {m.key: m.raw for m in by_frontier(law, t, rows_of(t, q), recipe=everything, loss=Loss.MSLE, seed=0)[0]}
         for t in (table, other)
     )
     assert len(one) == len(two) > 10
@@ -106,9 +111,10 @@ def test_the_frontier_does_not_leak_into_the_fits_that_it_ranks():
         np.testing.assert_array_equal(raw, two[key])
 
 
-def test_the_candidate_that_is_shown_is_taken_to_its_minimum():
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_the_equation_that_is_shown_is_taken_to_its_minimum(share):
     """Three steps a level are too few for any candidate, but the coefficients that people read are a minimum's."""
-    hurried = replace(QUICK, budget=3, emphasis=(0.0,))
-    shown, *others = fit("a1", table_of(), recipe=replace(hurried, share=0.5)).members
-    assert {m.ending for m in others} == {Ending.BUDGET_SPENT}
-    assert shown.ending is Ending.CONVERGED
+    belief = fit("a1", table_of(), recipe=replace(QUICK, budget=3, emphasis=(0.0,), share=share)).belief
+    if share:
+        assert {m.ending for m in belief.members} == {Ending.BUDGET_SPENT}
+    assert belief.equation.ending is Ending.CONVERGED

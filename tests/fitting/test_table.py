@@ -3,9 +3,10 @@
 import math
 
 import numpy as np
+import pandas
 import pytest
 
-from fitting import FittingError, Metric, Table, rmsle
+from fitting import PLAIN, FittingError, Metric, Table, fit, rmsle
 
 GOOD = {"inputs": {"n": [1.0, 2.0, 3.0]}, "y": [3.0, 2.0, 1.0]}
 
@@ -94,3 +95,60 @@ def test_the_fingerprint_is_of_the_measurements_not_of_how_they_are_listed():
     assert Table(inputs={"n": n[order]}, y=y[order], group=7 - 2 * group[order]).fingerprint == first.fingerprint
     assert Table(inputs={"n": n}, y=y, group=np.array([0, 0, 1, 2, 2, 2])).fingerprint != first.fingerprint
     assert Table(inputs={"n": n}, y=y + 1e-9, group=group).fingerprint != first.fingerprint
+
+
+FRAME = {
+    "n": [1e6, 1e7, 1e8, 1e6],
+    "lr": [1e-3, 1e-3, 1e-4, 1e-3],
+    "accuracy": [0.5, 0.75, 1.0, 0.6],
+    "size": ["s", "m", "l", "s"],
+    "trials": [100, 100, 100, 100],
+}
+ACCURACY = Metric(name="accuracy", direction="higher", best=1.0, ceiling=0.9)
+
+
+def test_a_table_from_a_data_frame():
+    table = Table.from_frame(
+        pandas.DataFrame(FRAME), metric=ACCURACY, inputs=["n"], hyperparameters=["lr"], group=["size"], count="trials"
+    )
+    np.testing.assert_allclose(table.y, [50.5 / 101, 25.5 / 101, 0.5 / 101, 40.5 / 101])
+    assert table.ceiling == 0.9 and list(table.inputs) == ["n"] and list(table.hyperparameters) == ["lr"]
+    assert table.group[0] == table.group[3] and len(set(table.group.tolist())) == 3
+    assert table.counts.tolist() == [100] * 4
+    plain = Table.from_frame(pandas.DataFrame(FRAME)[:2], metric="lr", inputs=["n"], weights="trials")
+    assert plain.y.tolist() == [1e-3, 1e-3] and plain.weights.tolist() == [100, 100]
+
+
+def test_a_data_frame_is_as_good_as_a_mapping():
+    frame = pandas.DataFrame(FRAME)
+    assert Table(inputs=frame[["n"]], hyperparameters=frame[["lr"]], y=frame["trials"]).y.tolist() == [100.0] * 4
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"inputs": ["m"]}, "no column 'm'; the columns are: n, lr"),
+        ({"inputs": ["size"]}, "not a number"),
+        ({"metric": ACCURACY}, "row 2"),
+        ({"metric": "trials", "count": "n"}, "not between 0 and 1"),
+        ({"metric": Metric(name="n", direction="higher"), "count": "trials"}, "best=1"),
+    ],
+)
+def test_a_data_frame_that_cannot_be_used_says_why(change, words):
+    with pytest.raises(FittingError, match=words):
+        Table.from_frame(pandas.DataFrame(FRAME), **{"metric": "lr", "inputs": ["n"], **change})
+
+
+def test_rates_at_their_bound_are_data():
+    """Errors that fall below one in the 200 that are tried: without those rows the rest say that they do not fall."""
+    rng = np.random.default_rng(0)
+    x, trials = np.repeat(np.geomspace(1, 1e4, 12), 4), 200
+    truth = 0.5 * x**-0.75
+    failures = rng.binomial(trials, truth)
+    frame = {"x": x, "error": failures / trials, "n": np.full(x.size, trials)}
+    kept = failures > 0
+    assert kept.mean() < 0.9
+    dropped = fit("m1", Table(inputs={"x": x[kept]}, y=frame["error"][kept]), recipe=PLAIN)
+    counted = fit("m1", Table.from_frame(frame, metric="error", inputs=["x"], count="n"), recipe=PLAIN)
+    off = [abs(math.log(float(one.predict({"x": 1e5})) / (0.5 * 1e5**-0.75))) for one in (dropped, counted)]
+    assert off[0] > 0.8 > 0.3 > off[1]

@@ -60,7 +60,7 @@ def by_hand(form, c, columns):
         good = 1 / (1 / good + 1 / c["plateau"])
     total = good + sum(power(c, f"o{k}", f"o{k}", columns) for k in range(1, shape.opposing + 1))
     if shape.ceiling:
-        total = 1 / (1 / c["aM"] + 1 / total)
+        total = 1 / (1 / (c["aM"] - c["a0"]) + 1 / total)
     return c["a0"] + total
 
 
@@ -178,7 +178,8 @@ def test_5_limits_on_misperformance_enter_by_reciprocals():
     assert math.exp(log_q(list(np.log(parts)))) == pytest.approx(1 / (1 / parts).sum())
     form, raw, c = form_of(Shape(ceiling=True))
     without = by_hand(form, {**c, "aM": math.inf}, COLUMNS) - c["a0"]
-    np.testing.assert_allclose(1 / (predict(form, raw, COLUMNS) - c["a0"]), 1 / c["aM"] + 1 / without, rtol=1e-9)
+    room = c["aM"] - c["a0"]
+    np.testing.assert_allclose(1 / (predict(form, raw, COLUMNS) - c["a0"]), 1 / room + 1 / without, rtol=1e-9)
 
 
 def test_6_misperformance_may_itself_be_bottlenecked():
@@ -219,8 +220,9 @@ def test_8_opposing_forces_act_on_good_and_on_bad_learning():
             raw[form.parameters.index("o1_learning_rate")] = 1.0
         rates = {N: np.full(60, 1e7), D: np.full(60, 1e9), "learning_rate": np.exp(np.linspace(-8, 300, 60))}
         curve = predict(form, raw, rates)
-        assert curve[-1] == pytest.approx(c["a0"] + 20.0, rel=1e-3)
-        assert (np.diff(curve)[-50:] >= 0).all() and curve.max() < c["a0"] + 20.0 + 1e-9
+        assert curve[-1] == pytest.approx(20.0, rel=1e-3)
+        # Nothing passes the ceiling, floor or no floor.
+        assert (np.diff(curve)[-50:] >= 0).all() and curve.max() < 20.0 + 1e-9
 
 
 def test_absent_limits_drop_out_exactly():

@@ -27,6 +27,8 @@ class OfflineRun:
     rows: list[dict[str, Any]] = field(default_factory=list)
     """History in the order of the file; `_step` is wandb's own."""
     summary: dict[str, Any] = field(default_factory=dict)
+    axes: dict[str, str] = field(default_factory=dict)
+    """What each metric is drawn along, as defined; empty for one that is an axis."""
     exit_code: int | None = None
 
 
@@ -52,6 +54,8 @@ def read_offline_runs(folder: str | Path) -> dict[str, OfflineRun]:
                 run.rows.append(_items(record.history.item))
             elif kind == "summary":
                 run.summary |= _items(record.summary.update)
+            elif kind == "metric":
+                run.axes[record.metric.name or record.metric.glob_name] = record.metric.step_metric
             elif kind == "exit":
                 run.exit_code = record.exit.exit_code
         assert identity not in runs, f"two files for the run {identity}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipeline import Axis, Metric, Split, Study
@@ -37,6 +38,13 @@ def make_study(**changes: Any) -> Study:
         "laws": ("cf",),
     }
     return Study(**{**settings, **changes})
+
+
+def write_study(folder: Path, study: Study) -> Path:
+    """The study as a file of a person's, which `unsl VERB NAME` finds in its folder."""
+    path = folder / f"{study.name}.py"
+    path.write_text(f"from pipeline import Axis, Metric, Split, Study\n\nSTUDY = {study!r}\n")
+    return path
 
 
 def run_study(

@@ -40,7 +40,7 @@ def rows(*events: Measured) -> list[dict]:
     """What W&B should hold of points, each at a step of its own."""
     return [
         {
-            **event.point.metrics,
+            **{f"points/{name}": value for name, value in event.point.metrics.items()},
             **{name: getattr(event.point, name) for name in ("step", "examples", "flops", "seconds")},
         }
         for event in events
@@ -78,6 +78,9 @@ class FakeRun:
         self.rows = self.server.setdefault(self.id, [])
         self.starting_step = self.rows[-1][0] + 1 if self.rows else 0
         self.live.add(self.id)
+
+    def define_metric(self, name, *, step_metric=None):
+        pass
 
     def log(self, row, *, step=None):
         if step is None:

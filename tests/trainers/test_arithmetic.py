@@ -8,11 +8,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from recording import Recorder, run
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import Ending, TrainerError
+from trainers.battery import Recorder
+from trainers.battery import run_in_memory as run
 from trainers.math.addition import ADDITION, AdditionConfig, write_sums
 from trainers.math.answering import TransformerCohort, distinct
 from trainers.math.modular import MODULAR, ModularConfig
@@ -169,6 +170,30 @@ def test_memorising_comes_before_generalising():
     points, _ = run(MODULAR, [config])
     last = points[0, 256, 1].metrics
     assert last["training_error"] < 0.05 and last["error"] > 0.5
+
+
+def test_weight_decay_shrinks_its_own_model_and_no_norm():
+    """One step from the same weights, with decay and without: what decays has lost its share, the rest is equal."""
+    config = ModularConfig(**SMALL, modulus=11, dataset_size=50, weight_decay=0.0, warmup_steps=0, learning_rate=1e-2)
+    both = cohort(MODULAR, config, dataclasses.replace(config, weight_decay=3.0))
+    start = both.weights.detach().clone()
+    both.update()
+    plain, decayed = both.weights.detach()
+    lost = torch.from_numpy(decay_mask(both.shape)) * 0.03 * start[1]
+    torch.testing.assert_close(decayed, plain - lost, rtol=1e-4, atol=1e-6)
+    assert {name for name in both.named if not decay_mask_of(both, name).any()} == {
+        name for name in both.named if name.endswith("norm")
+    }
+
+
+def decay_mask_of(models, name: str) -> np.ndarray:
+    """Where in the mask the weights of a name are."""
+    start = 0
+    for other, (rows, columns) in models.shape.layout.items():
+        if other == name:
+            return decay_mask(models.shape)[start : start + rows * columns]
+        start += rows * columns
+    raise KeyError(name)
 
 
 def test_measuring_does_not_touch_training():

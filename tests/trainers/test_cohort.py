@@ -6,9 +6,10 @@ import dataclasses
 
 import pytest
 import torch
-from recording import Recorder, run
 
-from trainers import Checkpoint, Counts, End, Ending, Trainer, TrainerError
+from trainers import Checkpoint, Counts, End, Ending, Point, Trainer, TrainerError
+from trainers.battery import Recorder
+from trainers.battery import run_in_memory as run
 from trainers.loop import Cohort, train_cohorts
 
 
@@ -118,3 +119,70 @@ def test_the_context_is_asked_at_every_block_and_measurement(growth):
     run(growth, [Config(seed=1)], context)
     assert [checkpoint.step for checkpoint, _ in context.saves] == [4, 8, 16, 24, 32]
     assert all(checkpoint.arrays["grown"] == then == checkpoint.step for checkpoint, then in context.saves)
+
+
+class Clock:
+    """Time that goes on only where a test says so."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def perf_counter(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("trainers.loop.cohort.time", clock)
+    update, measure = Growing.update, Growing.measure
+
+    def slow_update(self):
+        clock.now += 1.0
+        update(self)
+
+    def slow_measure(self):
+        clock.now += 0.5
+        return measure(self)
+
+    monkeypatch.setattr(Growing, "update", slow_update)
+    monkeypatch.setattr(Growing, "measure", slow_measure)
+    return clock
+
+
+def seconds_of(events, clock) -> dict[tuple[int, int], float]:
+    """Seconds by cell and step; whoever takes the points needs an hour for each."""
+    seconds = {}
+    for event in events:
+        clock.now += 3600.0
+        if isinstance(event, Point):
+            seconds[event.cell, event.step] = event.seconds
+    return seconds
+
+
+def test_seconds_are_of_steps_and_measurements_alone(growth, clock):
+    """A second a step, half a second a measurement; what others do between two points is not counted, nothing twice."""
+    assert seconds_of(growth.train([Config(seed=1)], Recorder()), clock) == {(0, 4): 4.5, (0, 16): 17.0, (0, 32): 33.5}
+
+
+def test_a_cohorts_seconds_are_shared_by_the_cells_that_are_left(growth, clock):
+    seconds = seconds_of(growth.train([Config(seed=1), Config(seed=50)], Recorder()), clock)
+    # The second cell diverges at step 4: until then each has half of the time, later the first has all of it.
+    assert seconds == {(0, 4): 2.25, (0, 16): 14.75, (0, 32): 31.25}
+
+
+def test_seconds_go_on_from_a_checkpoint(growth, clock):
+    half = Checkpoint(step=16, seconds=9.0, arrays={"grown": torch.tensor(16.0).numpy()})
+    assert seconds_of(growth.train([Config(seed=1)], Recorder(saved={0: half})), clock) == {(0, 32): 25.5}
+
+
+def test_a_checkpoint_has_the_seconds_of_its_step(growth, clock):
+    class Saving(Recorder):
+        def checkpoint_due(self):
+            return True
+
+    context = Saving()
+    saved = []
+    context.save = lambda cell, checkpoint: saved.append((checkpoint.step, checkpoint.seconds))
+    seconds_of(growth.train([Config(seed=1)], context), clock)
+    assert saved == [(4, 4.5), (8, 8.5), (16, 17.0), (24, 25.0), (32, 33.5)]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
-import itertools
 import math
 
-import numpy as np
 import pytest
 from corpus import CORPUS
-from recording import Recorder, run
 
-from trainers import TRAINERS, End, Ending, Trainer, TrainerError, inference_budgets, load_trainer, units
+from trainers import TRAINERS, Ending, TrainerError, load_trainer, units
+from trainers.battery import CHECKS, Trial, run_check, run_in_memory
 
 SMALL_AGENT = {
     "game": "bossfight",
@@ -117,27 +113,27 @@ SMALL = {
 """For each trainer: configurations of one shape, one that diverges, and one that is refused."""
 
 
-@pytest.fixture(params=TRAINERS)
-def trainer(request) -> Trainer:
+@pytest.fixture(scope="module", params=TRAINERS)
+def trial(request) -> Trial:
+    """A trainer with its small runs: the uninterrupted ones are made once for all checks."""
     assert request.param in SMALL, f"add small runs of '{request.param}' to SMALL"
-    return load_trainer(request.param)
+    trainer = load_trainer(request.param)
+    return Trial(trainer, [trainer.Config(**settings) for settings in SMALL[trainer.name]["cohort"]])
 
 
 @pytest.fixture
-def configs(trainer):
-    return [trainer.Config(**settings) for settings in SMALL[trainer.name]["cohort"]]
+def trainer(trial):
+    return trial.trainer
 
 
-def test_every_field_has_a_default_and_says_what_it_is(trainer):
-    fields = dataclasses.fields(trainer.Config)
-    assert {"seed", "steps", "batch_size", "learning_rate"} <= {field.name for field in fields}
-    assert all(field.default is not dataclasses.MISSING for field in fields)
-    assert trainer.Config.__dataclass_params__.frozen
-    body = ast.parse(inspect.getsource(trainer.Config)).body[0].body
-    for statement, following in itertools.pairwise(body):
-        if isinstance(statement, ast.AnnAssign):
-            documented = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
-            assert documented, f"{statement.target.id} has no docstring"
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_contract_is_kept(trial, check):
+    assert run_check(check, trial) == []
+
+
+def test_what_the_studies_ask_for_is_a_field(trainer):
+    fields = {field.name for field in dataclasses.fields(trainer.Config)}
+    assert {"seed", "steps", "batch_size", "learning_rate"} <= fields
 
 
 def test_what_is_counted_is_declared(trainer):
@@ -147,66 +143,9 @@ def test_what_is_counted_is_declared(trainer):
     assert set(units(trainer)) <= fields | {"examples", "step", "inference_steps"}
 
 
-def test_a_run_keeps_to_its_plan(trainer, configs):
-    points, ends = run(trainer, configs)
-    for cell, config in enumerate(configs):
-        counts, steps = trainer.count(config), trainer.evaluation_steps(config)
-        planned = list(itertools.product(steps, inference_budgets(trainer, config)))
-        assert [(step, inference) for of, step, inference in points if of == cell] == planned
-        assert steps[-1] == counts.steps == config.steps
-        assert ends[cell] == End(cell=cell, step=config.steps)
-        assert 0 < counts.parameters_without_embeddings <= counts.parameters
-        for point in (point for point in points.values() if point.cell == cell):
-            assert point.flops == pytest.approx(point.step * counts.flops_per_step)
-            assert point.examples == point.step * config.batch_size
-            assert point.metrics and all(math.isfinite(value) for value in point.metrics.values())
-
-
-def test_one_seed_gives_one_result(trainer, configs):
-    assert run(trainer, configs) == run(trainer, configs)
-
-
-def test_the_seed_matters(trainer, configs):
-    other = dataclasses.replace(configs[0], seed=configs[0].seed + 7)
-    assert run(trainer, configs[:1])[0] != run(trainer, [other])[0]
-
-
-def test_a_cohort_equals_its_cells_alone(trainer, configs):
-    assert len({trainer.cohort_key(config) for config in configs}) == 1
-    together, _ = run(trainer, configs)
-    for cell, config in enumerate(configs):
-        alone, _ = run(trainer, [config])
-        for (_, step, inference_steps), point in alone.items():
-            partner = together[cell, step, inference_steps]
-            for name, value in point.metrics.items():
-                assert partner.metrics[name] == pytest.approx(value, rel=1e-4, abs=1e-6), (step, name)
-
-
-@pytest.mark.parametrize("stop_after_points", [1, 6])
-def test_an_interrupted_run_equals_an_uninterrupted_one(trainer, configs, stop_after_points):
-    whole, ends = run(trainer, configs)
-    first = Recorder(stop_after_points=stop_after_points)
-    before, ended = run(trainer, configs, first)
-    assert len(ended) < len(configs), "the run was to be interrupted"
-    unended = [cell for cell in range(len(configs)) if cell not in ended]
-    after, _ = run(trainer, configs, Recorder(saved=first.saved))
-    repeated = {key: point for key, point in after.items() if key[0] in ended}
-    assert {**before, **after} == whole
-    assert unended and all(repeated[key] == whole[key] for key in repeated)
-    assert all(step > first.saved[cell].step for cell, step, _ in after if cell in first.saved)
-
-
-def test_checkpoints_are_plain_arrays(trainer, configs):
-    context = Recorder(stop_after_points=1)
-    run(trainer, configs, context)
-    assert context.saved
-    for checkpoint in context.saved.values():
-        assert all(isinstance(array, np.ndarray) and array.dtype != object for array in checkpoint.arrays.values())
-
-
 def test_a_diverged_run_ends_as_diverged(trainer):
     config = trainer.Config(**SMALL[trainer.name]["diverging"])
-    points, ends = run(trainer, [config])
+    points, ends = run_in_memory(trainer, [config])
     assert ends[0].ending is Ending.DIVERGED
     assert ends[0].step <= config.steps
     assert all(math.isfinite(value) for point in points.values() for value in point.metrics.values())
@@ -216,16 +155,3 @@ def test_a_bad_configuration_is_refused_in_its_own_words(trainer):
     settings = SMALL[trainer.name]["refused"]
     with pytest.raises(TrainerError, match=next(iter(settings))):
         trainer.Config(**settings)
-
-
-@pytest.mark.parametrize(
-    "name, hint", [("parrity", "did you mean 'parity'"), ("x", "known: .*oracle"), ("a.b:C", "a.b:C")]
-)
-def test_an_unknown_trainer_is_named(name, hint):
-    with pytest.raises(TrainerError, match=hint):
-        load_trainer(name)
-
-
-def test_an_object_that_is_no_trainer_is_refused():
-    with pytest.raises(TrainerError, match="no trainer"):
-        load_trainer("math:pi")

@@ -8,11 +8,12 @@ import json
 import numpy as np
 import pytest
 from corpus import CORPUS, write_corpus
-from recording import Recorder, run
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import End, TrainerError
+from trainers.battery import Recorder
+from trainers.battery import run_in_memory as run
 from trainers.language import ARCHITECTURES, LANGUAGE, LanguageConfig, LanguageModel, Windows, build_model, open_text
 from trainers.loop import learning_rate_factor
 
@@ -98,12 +99,12 @@ def test_text_is_learned_beyond_pairs_of_letters():
 
 
 def test_few_unique_tokens_are_overfitted():
-    config = dataclasses.replace(SMALL, width=32, steps=400, learning_rate=1e-2, weight_decay=0.0)
+    config = dataclasses.replace(SMALL, width=32, steps=200, learning_rate=1e-2, weight_decay=0.0)
     little, plenty = dataclasses.replace(config, dataset_size=128), dataclasses.replace(config, dataset_size=80_000)
     points, _ = run(LANGUAGE, [little, plenty])
     curve = [point.metrics["loss"] for (cell, *_), point in points.items() if cell == 0]
     assert curve[-1] > min(curve) + 0.5
-    assert points[1, 400, 1].metrics["loss"] < curve[-1] - 1
+    assert points[1, 200, 1].metrics["loss"] < curve[-1] - 1
 
 
 def test_bits_per_byte_do_not_depend_on_the_vocabulary():
@@ -124,6 +125,40 @@ def test_unique_and_processed_tokens_vary_apart():
     assert len(epochs) == 20 and len(np.unique(epochs, axis=0)) == 10
     larger = Windows(open_text(SMALL), SMALL)
     assert (larger.validation == windows.validation).all()
+
+
+def test_validation_text_is_never_trained_on(tmp_path):
+    """Read off the windows themselves, on documents of which no two share a word."""
+    random = np.random.default_rng(0)
+    path = tmp_path / "documents.jsonl"
+    documents = ["".join(chr(97 + letter) for letter in random.integers(0, 26, 100)) for _ in range(400)]
+    path.write_text("\n".join(json.dumps({"text": document}) for document in documents))
+    config = dataclasses.replace(SMALL, text=str(path), context_length=20, batch_size=400, dataset_size=30_000)
+    windows = make_run(config).windows
+    steps = config.dataset_size // config.batch_size
+    trained = np.concatenate([windows.batch(step) for step in range(steps)])
+
+    def sources(part) -> set[int]:
+        """Ten letters in a row say of which document a window is: chance gives two documents none in common."""
+        pieces = {bytes(row[start : start + 10].astype(np.uint8)) for row in part for start in range(11)}
+        return {n for n, text in enumerate(documents) if any(text[i : i + 10].encode() in pieces for i in range(91))}
+
+    of_training, of_validation = sources(trained), sources(windows.validation)
+    assert len(of_training) > 250 and len(of_validation) >= 4 and not of_training & of_validation
+
+
+@pytest.mark.parametrize("accumulation", [2, 4])
+def test_gradients_of_parts_are_those_of_the_whole_batch(accumulation):
+    """Seen before the optimiser, which hides a factor: Adam's steps have the same size for gradients of any size."""
+    gradients = {}
+    for parts in (1, accumulation):
+        model = make_run(dataclasses.replace(SMALL, accumulation=parts, gradient_clip=0.0))
+        model.optimiser.step = lambda model=model, parts=parts: gradients.update(
+            {parts: {name: weight.grad.clone() for name, weight in model.weights.items()}}
+        )
+        model.update()
+    for name, whole in gradients[1].items():
+        np.testing.assert_allclose(gradients[accumulation][name], whole, rtol=1e-3, atol=1e-6, err_msg=name)
 
 
 def test_accumulation_changes_only_memory():

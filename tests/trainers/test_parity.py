@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -75,6 +76,15 @@ def test_parity_is_learned_and_noise_sets_the_floor():
     assert points[0].metrics["error"] > 0.4
     assert points[-1].metrics["error"] == pytest.approx(0.1, abs=0.01)
     assert entropy <= points[-1].metrics["loss"] < 1.15 * entropy
+
+
+def test_weight_decay_shrinks_its_own_model():
+    config = ParityConfig(bits=8, width=4, steps=50, batch_size=8, test_size=32, learning_rate=1e-2)
+    both = PerceptronCohort(PARITY, [config, dataclasses.replace(config, weight_decay=3.0)], [0, 1], "cpu")
+    start = both.weights.detach().clone()
+    both.update()
+    plain, decayed = both.weights.detach()
+    torch.testing.assert_close(decayed, plain - 0.03 * start[1], rtol=1e-4, atol=1e-6)
 
 
 def test_measuring_does_not_touch_training():

@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from recording import Recorder, run
 from small_vision import colours, config
 
 from trainers import Point, TrainerError
+from trainers.battery import Recorder
+from trainers.battery import run_in_memory as run
 from trainers.vision import VISION, PictureSet
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-from recording import Recorder, run
 from small_procgen import SMALL
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.hilton import intrinsic_performance
 from trainers import Ending
+from trainers.battery import Recorder
+from trainers.battery import run_in_memory as run
 from trainers.procgen import PROCGEN, ProcgenConfig, ProcgenRun, acting_flops, learning_flops, random_returns
 from trainers.procgen import test_games as open_test_games
 from trainers.procgen import trainer as procgen
@@ -51,7 +54,10 @@ def test_counts_agree_with_what_runs(kind, width):
 
 
 class LoadGames:
-    """A game that shows what to do: a frame's brightness names the action that is rewarded. Episodes take 16 steps."""
+    """A game that shows what to do: a frame is dark or bright, and that says which of two actions is rewarded.
+
+    Episodes take 16 steps. Drawing one of 15 actions is rewarded about once in an episode.
+    """
 
     def __init__(self, *, seeds, **_):
         self.random = np.random.default_rng(seeds)
@@ -69,9 +75,9 @@ class LoadGames:
         pass
 
     def _show(self):
-        self.wanted = self.random.integers(0, 4, len(self.wanted))
+        self.wanted = self.random.integers(0, 2, len(self.wanted))
         self.frames = np.zeros((len(self.wanted), 64, 64, 3), np.uint8)
-        self.frames[:] = 60 * self.wanted[:, None, None, None]
+        self.frames[:] = 200 * self.wanted[:, None, None, None]
 
     def step(self, actions):
         self.actions.append(actions)
@@ -84,9 +90,9 @@ class LoadGames:
         return rewards, np.full(len(which), self.clock % 16 == 0)
 
 
-@pytest.mark.parametrize("kind, width, steps, goal", [("nature", 0.25, 32, 9.0), ("impala", 0.05, 12, 2.5)])
-def test_an_agent_learns_a_game_that_shows_what_to_do(monkeypatch, kind, width, steps, goal):
-    """Drawing one of 15 actions is rewarded about once in an episode, always acting well 16 times."""
+@pytest.mark.parametrize("kind, width, steps", [("nature", 0.25, 16), ("impala", 0.05, 12)])
+def test_an_agent_learns_a_game_that_shows_what_to_do(monkeypatch, kind, width, steps):
+    """Far from the return of an agent that learns nothing, 1.1, and far from those of 12 seeds: 7.5 to 16."""
     monkeypatch.setattr(procgen, "Games", LoadGames)
     monkeypatch.setattr(procgen, "test_games", LoadGames)
     config = ProcgenConfig(
@@ -97,16 +103,23 @@ def test_an_agent_learns_a_game_that_shows_what_to_do(monkeypatch, kind, width, 
         environments=16,
         minibatches=4,
         learning_rate=3e-3,
-        discount=0.5,
+        discount=0.0,
         test_episodes=16,
     )
     points, _ = run(PROCGEN, [config])
-    assert points[0, steps, 1].metrics["test_return"] > goal
+    assert points[0, steps, 1].metrics["test_return"] > 4
+
+
+@functools.cache
+def uninterrupted(reopen_after: int) -> dict:
+    """The points of the small run, made once for all tests that interrupt it."""
+    with mock.patch.object(procgen, "REOPEN_AFTER", reopen_after):
+        return run(PROCGEN, [SMALL])[0]
 
 
 def test_resumption_is_exact_where_environments_are_opened_anew(monkeypatch):
     monkeypatch.setattr(procgen, "REOPEN_AFTER", 24)
-    whole, _ = run(PROCGEN, [SMALL])
+    whole = uninterrupted(24)
     for stop_after in (1, 2):
         first = Recorder(stop_after_points=stop_after)
         before, _ = run(PROCGEN, [SMALL], first)
@@ -118,7 +131,7 @@ def test_resumption_is_exact_where_environments_are_opened_anew(monkeypatch):
 def test_an_interruption_right_before_a_new_opening_is_exact_too(monkeypatch):
     # 8 steps an environment and iteration: after iteration 8 the next one opens environments anew.
     monkeypatch.setattr(procgen, "REOPEN_AFTER", 64)
-    whole, _ = run(PROCGEN, [SMALL])
+    whole = uninterrupted(64)
     first = Recorder(stop_after_points=1)
     before, _ = run(PROCGEN, [SMALL], first)
     assert first.saved[0].step == 8
@@ -163,7 +176,7 @@ class Impatient(Recorder):
 )
 def test_a_run_stops_within_an_iteration_and_resumes_exactly(monkeypatch, question, saved):
     monkeypatch.setattr(procgen, "REOPEN_AFTER", 24)
-    whole, _ = run(PROCGEN, [SMALL])
+    whole = uninterrupted(24)
     first = Impatient(question)
     before, ends = run(PROCGEN, [SMALL], first)
     assert first.asked == question and not before and not ends, "it went on after it was told to stop"
@@ -180,8 +193,7 @@ def test_a_resumed_run_stops_while_it_replays(monkeypatch):
     run(PROCGEN, [SMALL], again)
     assert again.asked == 3 and again.saved[0].step == first.saved[0].step
     assert again.saved[0].seconds >= first.saved[0].seconds > 0
-    whole, _ = run(PROCGEN, [SMALL])
-    assert run(PROCGEN, [SMALL], Recorder(saved=again.saved))[0] == whole
+    assert run(PROCGEN, [SMALL], Recorder(saved=again.saved))[0] == uninterrupted(procgen.REOPEN_AFTER)
 
 
 def test_measuring_does_not_touch_training(monkeypatch):

@@ -53,33 +53,53 @@ def test_learning_does_not_depend_on_how_rows_are_grouped(monkeypatch):
     torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-5)
 
 
-def test_an_iteration_teaches_what_plain_ppo_does():
-    """Beside PyTorch's distributions and optimiser; several passes, so that ratios and values are clipped."""
+def test_an_iteration_teaches_what_plain_ppo_does(monkeypatch):
+    """Beside PyTorch's distributions and optimiser; several passes, so that ratios and values are clipped.
+
+    Every update's gradient is compared at the weights that the update began with, and every update of the weights by
+    the same gradient: what two ways of rounding make of a dozen updates in a row is not asked.
+    """
     config = dataclasses.replace(SMALL, batch_size=64, epochs=6, learning_rate=5e-3, entropy=0.05, clip=0.05)
-    plain, order = Agent(config.network, config.width, seed=config.seed, device="cpu"), torch.Generator()
-    optimiser = torch.optim.Adam(plain.layers, lr=config.learning_rate, eps=1e-5)
-    clipped = 0
+    updates, update = [], Agent.update
+
+    def recorded(self, number, **settings):
+        updates.append((self.weights.detach().clone(), self.gradient.clone()))
+        update(self, number, **settings)
+
+    monkeypatch.setattr(Agent, "update", recorded)
+    order = torch.Generator()
     with ProcgenRun(PROCGEN, [config], [0], "cpu") as one:
         random = torch.Generator().manual_seed(0)
         seen = one.play(random)
         order.set_state(random.get_state())
         one.learn(seen, random)
-    for _ in range(config.epochs):
-        for rows in torch.randperm(64, generator=order).split(32):
-            logits, values = plain(seen.frames[rows])
-            policy = torch.distributions.Categorical(logits=logits)
-            ratio = torch.exp(policy.log_prob(seen.actions[rows]) - seen.log_probabilities[rows])
-            gain = seen.advantages[rows]
-            gain = (gain - gain.mean()) / (gain.std() + 1e-8)
-            surrogate = torch.min(gain * ratio, gain * ratio.clamp(0.95, 1.05)).mean()
-            near = seen.values[rows] + (values - seen.values[rows]).clamp(-0.05, 0.05)
-            clipped += int((ratio - 1).abs().gt(0.05).sum() > 0) + int((near != values).sum() > 0)
-            missed = torch.max((values - seen.targets[rows]) ** 2, (near - seen.targets[rows]) ** 2).mean()
-            optimiser.zero_grad(set_to_none=False)
-            (-surrogate + 0.5 * 0.5 * missed - 0.05 * policy.entropy().mean()).backward()
-            torch.nn.utils.clip_grad_norm_(plain.layers, 0.5)
-            optimiser.step()
+        reached = [weights for weights, _ in updates[1:]] + [one.agent.weights.detach()]
+    minibatches = [rows for _ in range(config.epochs) for rows in torch.randperm(64, generator=order).split(32)]
+
+    plain, clipped = Agent(config.network, config.width, seed=config.seed, device="cpu"), 0
+    for rows, (weights, gradient) in zip(minibatches, updates, strict=True):
+        with torch.no_grad():
+            plain.weights.copy_(weights)
+        logits, values = plain(seen.frames[rows])
+        policy = torch.distributions.Categorical(logits=logits)
+        ratio = torch.exp(policy.log_prob(seen.actions[rows]) - seen.log_probabilities[rows])
+        gain = seen.advantages[rows]
+        gain = (gain - gain.mean()) / (gain.std() + 1e-8)
+        surrogate = torch.min(gain * ratio, gain * ratio.clamp(0.95, 1.05)).mean()
+        near = seen.values[rows] + (values - seen.values[rows]).clamp(-0.05, 0.05)
+        clipped += int((ratio - 1).abs().gt(0.05).sum() > 0) + int((near != values).sum() > 0)
+        missed = torch.max((values - seen.targets[rows]) ** 2, (near - seen.targets[rows]) ** 2).mean()
+        plain.gradient.zero_()
+        (-surrogate + 0.5 * 0.5 * missed - 0.05 * policy.entropy().mean()).backward()
+        assert (plain.gradient - gradient).norm() < 1e-3 * gradient.norm()
     assert clipped > 2, "both kinds of clipping were at work"
-    start = Agent(config.network, config.width, seed=config.seed, device="cpu").weights
-    assert (plain.weights - start).abs().max() > 1e-2
-    torch.testing.assert_close(one.agent.weights, plain.weights, rtol=1e-3, atol=1e-4)
+
+    weights = updates[0][0].clone().requires_grad_()
+    start = weights.detach().clone()
+    optimiser = torch.optim.Adam([weights], lr=config.learning_rate, eps=1e-5)
+    for (_, gradient), after in zip(updates, reached, strict=True):
+        weights.grad = gradient.clone()
+        torch.nn.utils.clip_grad_norm_([weights], 0.5)
+        optimiser.step()
+        torch.testing.assert_close(after, weights.detach(), rtol=1e-4, atol=1e-5)
+    assert (weights.detach() - start).abs().max() > 1e-2

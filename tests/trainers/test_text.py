@@ -53,6 +53,21 @@ def test_merges_pack_the_same_text_in_fewer_tokens(corpus):
     assert packed.encoder()("the ") == list(packed.tokenizer().encode("the ").ids)
 
 
+def test_merges_are_learned_from_training_documents_alone(tmp_path):
+    """Every document repeats a word of two letters of its own: a merge of the two says that it was learned from."""
+    pairs = [chr(0x4E00 + 2 * n) + chr(0x4E01 + 2 * n) for n in range(200)]
+    path = tmp_path / "documents.jsonl"
+    path.write_text("\n".join(json.dumps({"text": pair + " " + pair * 50}) for pair in pairs))
+    held_out = bytes(pack(text=str(path)).validation).decode()
+    packed = pack(text=str(path), vocabulary=1_000)
+    encode = packed.encoder()
+    tokens = {pair: len(encode(pair * 50)) for pair in pairs}
+    of_validation = [count for pair, count in tokens.items() if pair in held_out]
+    of_training = [count for pair, count in tokens.items() if pair not in held_out]
+    assert len(of_validation) >= 4 and len(of_training) > 150
+    assert max(of_training) < min(of_validation)
+
+
 def test_merges_are_the_same_when_learned_again(corpus, monkeypatch, tmp_path):
     first = pack(text=corpus, vocabulary=300).training
     monkeypatch.setenv("UNSL_CACHE", str(tmp_path / "other"))

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from recording import Recorder, run
 from small_vision import config
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers import Checkpoint, TrainerError
+from trainers.battery import Recorder
+from trainers.battery import run_in_memory as run
 from trainers.vision import VISION, VisionConfig, VisionModel, few_shot_error, initial_weights, layout, logits, pictures
+from trainers.vision.few_shot import BIAS, PENALTIES
 
 NETWORKS = [
     {"architecture": "vit"},
@@ -252,6 +254,53 @@ class TestFewShot:
             answers=answers,
         )
         assert guessed == pytest.approx(0.75, abs=0.08)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_it_is_ridge_regression_with_the_penalty_of_the_least_left_out_error(self, seed):
+        """By solving, and by leaving out each shot in turn, where noise tempts to a tiny penalty."""
+        random, count = np.random.default_rng(seed), 40
+        labels, answers = np.arange(count) % 2, np.arange(300) % 2
+        shots, questions = random.normal(size=(count, 30)), random.normal(size=(300, 30))
+        shots[:, :3] += labels[:, None]
+        questions[:, :3] += answers[:, None]
+        mean, deviation = shots.mean(0), shots.std(0) + 1e-5
+        known, asked = (
+            np.column_stack([(part - mean) / deviation, np.full(len(part), BIAS)]) for part in (shots, questions)
+        )
+        targets = np.where(labels[:, None] == np.arange(2), 1.0, -1.0)
+
+        def predicted(rows, penalty, at):
+            x, y = known[rows], targets[rows]
+            return at @ np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)
+
+        def error(penalty):
+            return np.mean(predicted(slice(None), penalty, asked).argmax(1) != answers)
+
+        def left_out(penalty):
+            rows = np.arange(count)
+            return sum(np.square(targets[row] - predicted(rows != row, penalty, known[row])).sum() for row in rows)
+
+        best = min(PENALTIES, key=left_out)
+        assert error(best) < error(PENALTIES[0]) - 0.02, "a case in which the penalty matters"
+        assert few_shot_error(shots=shots, labels=labels, questions=questions, answers=answers) == error(best)
+
+    def test_no_shot_is_asked_about(self, monkeypatch, cache, folder):
+        """Features of pictures that all differ: no question is one of the shots of any draw."""
+        asked = []
+
+        def record(*, shots, labels, questions, answers):
+            asked.append((shots, questions, answers))
+            return 0.5
+
+        monkeypatch.setattr("trainers.vision.trainer.few_shot_error", record)
+        of = config(pictures=str(folder), dataset_size=20, test_size=2, few_shot_size=8, shots=2, architecture="linear")
+        VisionModel(VISION, [of], [0], "cpu").metrics()
+        assert len(asked) == 3
+        shots = np.concatenate([each for each, _, _ in asked])
+        (_, questions, answers), *others = asked
+        assert len(shots) == 12 and len(questions) == len(answers) == 8
+        assert len(np.unique(np.concatenate([shots, questions]), axis=0)) == 20
+        assert all(np.array_equal(questions, again) for _, again, _ in others)
 
     def test_penalty_is_the_best_left_out(self):
         """In closed form as by refitting: noise asks for a larger penalty than clean data."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.run.executors.meter import Meter
 from pipeline.run.job import Job
 from pipeline.run.worker import run_job
 from pipeline.store import Event, Failure
@@ -28,6 +29,19 @@ class Report:
     lost: Failure | None = None
     """The job ended from outside: its process, its node or its memory."""
     message: str = ""
+    node: str = ""
+    """Where it ran; empty where it never started."""
+    device: str = "cpu"
+    """Type of the device that it ran on: `cpu`, `h100`, or `gpu` where it is not known."""
+    task: str = ""
+    """Tells jobs that were lost together, in one process, from those that were lost each by itself."""
+    memory: int = 0
+    """Main memory that its process has taken at most so far, in bytes; 0 where not told."""
+
+    @property
+    def returned(self) -> bool:
+        """The job comes back as it was handed over: it never started."""
+        return self.over and not self.node and self.lost is None
 
 
 class Executor(Protocol):
@@ -36,9 +50,22 @@ class Executor(Protocol):
     device: str
     """What the workers train on, `cpu` or `cuda`."""
     workers: int
-    """Jobs that run at once."""
+    """Devices that it has or may get: about how many jobs run at once."""
     gpus: Mapping[str, int]
     """Types of GPU among the workers, each with its memory in bytes; empty where nobody can tell."""
+    meter: Meter
+    """What jobs held of the devices, and what of them was up."""
+
+    @property
+    def nodes(self) -> Mapping[str, str]:
+        """Nodes that jobs can go to now, with their addresses."""
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether nodes may come that are not there now."""
+
+    def most_cpus(self, gpu_share: float) -> int:
+        """Cores that a job with this part of a GPU can ask for without leaving other parts of it idle."""
 
     def wants_more(self) -> bool:
         """Whether it has fewer jobs in hand than it can make use of."""
@@ -49,8 +76,11 @@ class Executor(Protocol):
     def poll(self, timeout: float) -> list[Report]:
         """What has happened, waiting up to `timeout` seconds for something to happen."""
 
+    def recall(self) -> None:
+        """Take back the jobs that wait for a worker; their reports say `returned`."""
+
     def stop(self) -> None:
-        """Ask every job to save and end; their reports still come."""
+        """Take back what waits, and ask every running job to save and end; their reports still come."""
 
     def close(self) -> None:
         """Let go of everything, finished or not."""
@@ -77,13 +107,13 @@ def run_jobs(jobs: Sequence[Job], should_stop: Callable[[], bool]) -> Iterator[l
         yield batch
 
 
-def read_lines(jobs: Iterable[Job], lines: Iterable[Line]) -> list[Report]:
+def read_lines(jobs: Iterable[Job], lines: Iterable[Line], **where: str | int) -> list[Report]:
     """One report for each job that a list of lines speaks of."""
     by_number: dict[int, list[Event | None]] = {}
     for number, event in lines:
         by_number.setdefault(number, []).append(event)
     return [
-        Report(job=job, events=[event for event in events if event is not None], over=events[-1] is None)
+        Report(job=job, events=[event for event in events if event is not None], over=events[-1] is None, **where)
         for job in jobs
         if (events := by_number.get(job.number))
     ]

@@ -11,6 +11,8 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pipeline.run.executors.by_name import by_name
+
 QUERY = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
 """Its names are those that torch has too. It leaves no CUDA context behind, which would take memory from the jobs."""
 QUERY_SECONDS = 20.0
@@ -28,7 +30,7 @@ class GpuTypes:
         here = {node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")}
         for node in here - self._asked.keys() - self._told.keys():
             there = NodeAffinitySchedulingStrategy(node, soft=False)
-            task = ray.remote(num_cpus=0, max_retries=0)(gpus_of_this_node)
+            task = ray.remote(num_cpus=0, max_retries=0)(by_name(__name__, "gpus_of_this_node"))
             self._asked[node] = task.options(scheduling_strategy=there, name="unsl gpus").remote()
         self._take_in()
         self._asked = {node: answer for node, answer in self._asked.items() if node in here}
@@ -43,6 +45,10 @@ class GpuTypes:
     def known(self) -> dict[str, int]:
         """Every type with its memory in bytes; nothing until some node has told."""
         return {gpu: size for gpus in self._told.values() for gpu, size in gpus.items()}
+
+    def of(self, node: str) -> dict[str, int]:
+        """Types of one node; nothing where it has not told."""
+        return self._told.get(node, {})
 
     def _take_in(self) -> None:
         for node, answer in list(self._asked.items()):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import pickle
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -20,10 +21,13 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.errors import PipelineError
+from pipeline.run.code import Code
 from pipeline.run.executors import Line, Report, read_lines, run_jobs
-from pipeline.run.executors.gpu_types import GpuTypes
+from pipeline.run.executors.by_name import stream_by_name
+from pipeline.run.executors.meter import Meter
+from pipeline.run.executors.nodes import Nodes
 from pipeline.run.job import Job
-from pipeline.run.worker import use_one_thread
+from pipeline.run.worker import main_memory, use_one_thread
 from pipeline.store import Failure
 
 READY_TASKS = 32
@@ -31,6 +35,8 @@ READY_TASKS = 32
 demand, few enough that the order of the plan holds."""
 GPU_SECONDS = 30.0
 """For the nodes to say what GPUs they have when a study starts: a second or two, and a new worker process on each."""
+GROW_SECONDS = 900.0
+"""For a node to come that is waited for: clouds take a minute or five, and large images as long again."""
 BEAT_SECONDS = 10.0
 """Between a job's signs of life, and between looks at them."""
 
@@ -43,54 +49,90 @@ class RayExecutor:
         self._own = not ray.is_initialized()
         if self._own:
             _connect(workers)
-        have = ray.cluster_resources()
-        self.device = ("cuda" if have.get("GPU") else "cpu") if device == "auto" else device
-        if self._own and self.device != "cpu" and not have.get("GPU") and not os.environ.get("RAY_ADDRESS"):
+        self._nodes = Nodes(device)
+        self.device = self._nodes.device
+        if self._own and self.device != "cpu" and not self._nodes.most and not os.environ.get("RAY_ADDRESS"):
             self.close()
             raise PipelineError(f"--device {device}: this machine has no GPU that Ray can see; use --device cpu")
-        self._most_workers = workers
+        self.meter = Meter()
+        self._most_tasks = workers
         self._hang_seconds = hang_seconds
-        self._asked = time.monotonic()
         # On the driver's own node: a node that leaves must not take the board with it.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         # A board that dies is made anew, and the questions to it are asked again.
         self._board = _Board.options(scheduling_strategy=here, max_restarts=-1, max_task_retries=-1).remote()
-        self._run = ray.remote(max_retries=0, num_returns="streaming")(_run)
-        self._gpu_types = GpuTypes()
-        self._count_workers()
+        self._run = ray.remote(max_retries=0, num_returns="streaming")(stream_by_name(__name__, "run"))
+        self._code: dict[tuple[str, str], Any] = {}
         if self.device != "cpu":
-            self._gpu_types.wait(GPU_SECONDS)
+            self._nodes.gpu_types.wait(GPU_SECONDS)
+        self._look()
 
-    def wants_more(self) -> bool:
-        ready = READY_TASKS if self._most_workers is None else 0
-        return len(self._tasks) < self.workers + ready
+    @property
+    def workers(self) -> int:
+        most = max(1, int(self._nodes.most))
+        return min(self._most_tasks or most, most)
 
     @property
     def gpus(self) -> dict[str, int]:
-        return self._gpu_types.known()
+        return self._nodes.gpu_types.known()
+
+    @property
+    def nodes(self) -> dict[str, str]:
+        return self._nodes.addresses
+
+    @property
+    def may_grow(self) -> bool:
+        """Not where tasks have waited long and no node came: the cloud has none, or an account may not have more."""
+        waiting = min((task.since for task in self._tasks.values() if not task.node), default=math.inf)
+        return self._nodes.may_grow and time.monotonic() - max(waiting, self._nodes.grown) < GROW_SECONDS
+
+    def most_cpus(self, gpu_share: float) -> int:
+        return self._nodes.most_cpus(gpu_share)
+
+    def wants_more(self) -> bool:
+        if self._most_tasks is not None:
+            return len(self._tasks) < self._most_tasks
+        waiting = sum(not task.node for task in self._tasks.values())
+        return waiting < READY_TASKS or sum(task.devices for task in self._tasks.values()) < self._nodes.most
 
     def submit(self, jobs: Sequence[Job]) -> None:
         token = uuid.uuid4().hex
-        options = {"num_gpus": max(job.gpu_share for job in jobs), "name": "unsl"}
-        stream = self._run.options(**options).remote(tuple(jobs), self._board, token)
-        self._tasks[stream] = _Task(jobs={job.number: job for job in jobs}, token=token)
+        share, cpus = max(job.gpu_share for job in jobs), max(job.cpus for job in jobs)
+        options: dict[str, Any] = {"num_gpus": share, "num_cpus": cpus, "name": "unsl"}
+        devices = cpus if self.device == "cpu" else share
+        if memory := self._nodes.memory_to_ask(max(job.memory for job in jobs), devices):
+            options["memory"] = memory
+        if avoid := frozenset.union(*(job.avoid for job in jobs)) & self.nodes.keys():
+            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(avoid))})"}
+        choosy, code = "label_selector" in options, self._code_of(jobs[0])
+        stream = self._run.options(**options).remote(pickle.dumps(tuple(jobs)), code, self._board, token)
+        self._tasks[stream] = _Task(jobs={job.number: job for job in jobs}, token=token, devices=devices, choosy=choosy)
 
     def poll(self, timeout: float) -> list[Report]:
-        if not self._tasks:
-            time.sleep(timeout)
-            return []
         if time.monotonic() - self._asked > BEAT_SECONDS:
-            self._asked = time.monotonic()
-            self._count_workers()
+            self._look()
             self._end_hung_jobs()
         waiting = list(self._tasks)
+        if not waiting:
+            time.sleep(timeout)
+            return []
         ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
         if not ready:
             ready, _ = ray.wait(waiting, num_returns=1, timeout=timeout)
         return [report for stream in ready for report in self._take(stream)]
 
+    def recall(self) -> None:
+        self._recall(list(self._tasks.values()))
+
+    def _recall(self, tasks: Sequence[_Task]) -> None:
+        for stream, task in self._tasks.items():
+            if task in tasks and not task.node and not task.recalled:
+                task.recalled = True
+                ray.cancel(stream)
+
     def stop(self) -> None:
         self._board.stop.remote()
+        self.recall()
 
     def close(self) -> None:
         for stream in self._tasks:
@@ -99,12 +141,20 @@ class RayExecutor:
         if self._own:
             ray.shutdown()
 
-    def _count_workers(self) -> None:
-        """A cluster grows and shrinks."""
-        have = int(ray.cluster_resources().get("CPU" if self.device == "cpu" else "GPU", 1))
-        self.workers = max(1, min(self._most_workers or have, have))
-        if self.device != "cpu":
-            self._gpu_types.look()
+    def _code_of(self, job: Job) -> Any:
+        """Where Ray holds the code of the person's that a job needs, put there once a study."""
+        key = job.trainer, job.base
+        if key not in self._code:
+            self._code[key] = ray.put(pickle.dumps(Code.of_trainer(*key)))
+        return self._code[key]
+
+    def _look(self) -> None:
+        """A cluster grows and shrinks. Tasks that avoid nodes are placed anew where those that they wait for differ."""
+        self._asked, before = time.monotonic(), (self.nodes.keys(), self.may_grow)
+        self._nodes.look()
+        self.meter.offer(self._nodes.up)
+        if before != (self.nodes.keys(), self.may_grow):
+            self._recall([task for task in self._tasks.values() if task.choosy])
 
     def _end_hung_jobs(self) -> None:
         silent = set(ray.get(self._board.silent.remote(self._hang_seconds)))
@@ -118,7 +168,13 @@ class RayExecutor:
         task = self._tasks[stream]
         lost, message = None, ""
         try:
-            reports = read_lines(task.jobs.values(), ray.get(next(stream)))
+            news = ray.get(next(stream))
+            if isinstance(news, str):
+                task.node, task.device = news, self._nodes.type_of(news)
+                self.meter.begin(task.token, device=task.device, devices=task.devices)
+                return []
+            lines, memory = news
+            reports = read_lines(task.jobs.values(), lines, memory=memory, **task.where)
             for report in reports:
                 if report.over:
                     del task.jobs[report.job.number]
@@ -126,21 +182,38 @@ class RayExecutor:
         except StopIteration:
             pass
         except RayError as error:
-            lost, message = _classify(error), _first_line(error)
+            if not task.recalled:
+                lost, message = _classify(error), _first_line(error)
             if task.hung:
                 lost, message = Failure.HUNG, f"silent for more than {self._hang_seconds:g} s"
         del self._tasks[stream]
+        self.meter.end(task.token)
         self._board.forget.remote(task.token)
-        return [Report(job=job, over=True, lost=lost, message=message) for job in task.jobs.values()]
+        where = task.where if not task.recalled else {}
+        return [Report(job=job, over=True, lost=lost, message=message, **where) for job in task.jobs.values()]
 
 
 @dataclass(kw_only=True)
 class _Task:
     """Jobs in Ray's hands that are not over."""
 
-    jobs: dict[int, Job]
+    jobs: dict[int, Job] = field(repr=False)
     token: str
+    devices: float
+    """Cores or GPUs that it holds once it runs."""
+    node: str = ""
+    """Where it runs; empty while it waits for a worker."""
+    device: str = ""
+    since: float = field(default_factory=time.monotonic)
+    """When it was handed to Ray."""
+    choosy: bool = False
+    """Whether there are nodes that it avoids."""
     hung: bool = False
+    recalled: bool = False
+
+    @property
+    def where(self) -> dict[str, str]:
+        return {"node": self.node, "device": self.device, "task": self.token}
 
 
 @ray.remote(num_cpus=0)
@@ -168,8 +241,13 @@ class _Board:
         return [token for token, last in self._beats.items() if now - last > seconds]
 
 
-def _run(jobs: Sequence[Job], board: Any, token: str) -> Iterator[list[Line]]:
+def run(pickled_jobs: bytes, pickled_code: bytes, board: Any, token: str) -> Iterator[str | tuple[list[Line], int]]:
+    """A task: first its node's name, then lines of its jobs, each list with the main memory that is taken by then."""
+    yield ray.get_runtime_context().get_node_id()
     use_one_thread()
+    jobs, code = pickle.loads(pickled_jobs), pickle.loads(pickled_code)
+    if code is not None:
+        jobs = [replace(job, trainer=code.trainer, base=code.here()) for job in jobs]
     # Not asked with `ray.get`: Ray takes a task that calls it for one that waits, and starts another on its core.
     word = board.wait.remote().future()
     last_beat = -math.inf
@@ -182,7 +260,8 @@ def _run(jobs: Sequence[Job], board: Any, token: str) -> Iterator[list[Line]]:
         return word.done()  # Also where the driver is gone, and the board with it.
 
     if not should_stop():  # It may have waited in Ray's queue while the study was stopped.
-        yield from run_jobs(jobs, should_stop)
+        for lines in run_jobs(jobs, should_stop):
+            yield lines, main_memory()
 
 
 def _connect(workers: int | None) -> None:

@@ -98,7 +98,7 @@ def test_a_plain_fit_finds_the_published_constants(tmp_path, seed):
         ("runs.csv", (*COMMON, "--held-out", "__import__('os').system('true')"), "not allowed"),
         ("runs.csv", (*COMMON, "--held-out", "N > 0"), "0 points to fit and 40 held out"),
         ("runs.csv", (*COMMON, "--laws", "cff"), "no law 'cff': did you mean 'cf'"),
-        ("runs.csv", (*COMMON, "--ceiling", "high"), "--ceiling high: give a number, auto"),
+        ("runs.csv", (*COMMON, "--ceiling", "high"), "'high' must be a number above 0, auto"),
         ("broken.parquet", COMMON, "cannot be read"),
     ],
 )

@@ -9,7 +9,7 @@ from rehearsal import make_study, run_study
 
 from pipeline import Axis, Metric, Split
 from pipeline.analysis import divide
-from pipeline.plan import State, Throughput, Timing, gather, make_plan
+from pipeline.plan import Prices, State, Throughput, Timing, gather, make_plan
 from pipeline.study import PlannedPoints
 from pipeline.verbs import show
 
@@ -164,7 +164,7 @@ def test_the_plan_shows_where_the_points_go(store, capsys):
     facts = make_plan(study, store).to_json()
     assert facts["points"] == {"fitted": 9, "held_out": 21, "excluded": 10, "judged_later": []}
     assert facts["inference_budgets"] == facts["cells"][0]["inference_budgets"] == [1, 2, 4, 8]
-    show.plan(make_plan(study, store), all_cells=True)
+    show.plan(make_plan(study, store), Prices(), all_cells=True)
     line = "points: 9 fitted, 21 held out, 10 excluded; each step measured at 1, 2, 4, 8 inference steps"
     assert line in capsys.readouterr().out.splitlines()
 
@@ -173,7 +173,7 @@ def test_a_rule_that_asks_for_the_metric_is_judged_later(store, capsys):
     study = make_study(split=Split(held_out="step > 200", excluded={"unlearned": "loss > 4", "warm-up": "step < 32"}))
     made = make_plan(study, store)
     assert made.points == PlannedPoints(fitted=8 * 3, held_out=8 * 2, excluded=8)
-    show.plan(made, all_cells=False)
+    show.plan(made, Prices(), all_cells=False)
     out = capsys.readouterr().out
     assert "points: 24 fitted, 16 held out, 8 excluded; 'unlearned' is judged when they are measured\n" in out
 

@@ -202,7 +202,7 @@ def test_a_checkpoint_that_cannot_be_written_is_no_failure(store, monkeypatch, c
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.run.worker.save_checkpoint", full)
+    monkeypatch.setattr("pipeline.run.checkpoints.Checkpoints.save", full)
     outcome = run_study(make_study(), store, checkpoint_seconds=0.0)
     assert (outcome.done, outcome.failed) == (8, 0)
     assert "no checkpoint at step 16: [Errno 28] No space left" in capsys.readouterr().err

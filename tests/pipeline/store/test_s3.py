@@ -49,7 +49,8 @@ def test_files_are_whole_or_absent(remote):
     assert folder.create("lease", b"mine")
     assert not folder.create("lease", b"yours")
     assert folder.read("lease") == b"mine"
-    folder.remove("a", "lease", "nothing")
+    folder.remove("lease", "nothing")
+    folder.remove_below("a", "nothing")
     assert folder.names() == []
     with pytest.raises(FileNotFoundError):
         folder.read("a/b")

@@ -51,7 +51,7 @@ def test_a_run_says_what_it_is(folder):
     assert set(run.tags) == {"rehearsal", "oracle", "fitted"} and "held out" in runs[run_id(broken)].tags
     expected = {**done.columns, "flops": done.counts.flops, "trainer_version": done.version, "cell": done.id}
     assert run.config.items() >= expected.items()
-    summaries = {key: (run.summary["status"], run.exit_code, run.summary["loss"]) for key, run in runs.items()}
+    summaries = {key: (run.summary["status"], run.exit_code, run.summary["points/loss"]) for key, run in runs.items()}
     assert summaries == {
         run_id(done): ("done", 0, 0.25),
         run_id(diverged): ("diverged", 0, 0.25),
@@ -72,12 +72,12 @@ def test_inference_budgets_share_the_row_of_their_step(folder):
     (run,) = read_offline_runs(folder).values()
     assert [row["_step"] for row in run.rows] == [1, 2, 3, 4]
     assert [row["step"] for row in run.rows] == [1, 2, 1, 4]
-    losses = [{name: value for name, value in row.items() if name.startswith("loss")} for row in run.rows]
+    losses = [{name: value for name, value in row.items() if name.startswith("points/")} for row in run.rows]
     assert losses == [
-        {"loss": 1 / 2, "loss@k8": 1 / 9},
-        {"loss": 1 / 3, "loss@k8": 1 / 10},
-        {"loss@k64": 1 / 65},
-        {"loss": 1 / 5},
+        {"points/loss": 1 / 2, "points/loss@k8": 1 / 9},
+        {"points/loss": 1 / 3, "points/loss@k8": 1 / 10},
+        {"points/loss@k64": 1 / 65},
+        {"points/loss": 1 / 5},
     ]
 
 
@@ -134,7 +134,10 @@ def test_a_failed_cell_that_is_tried_again_is_one_run(folder):
 def in_store(store) -> dict[str, list[dict]]:
     table = store.table().sort_values(["step"])
     kept = ["loss", "step", "examples", "flops", "seconds"]
-    return {f"{STUDY.name}-{cell}": part[kept].to_dict("records") for cell, part in table.groupby("cell")}
+    table = table[["cell", *kept]].rename(columns={"loss": "points/loss"})
+    return {
+        f"{STUDY.name}-{cell}": part.drop(columns="cell").to_dict("records") for cell, part in table.groupby("cell")
+    }
 
 
 def test_a_tracked_study_matches_its_store(store, folder):
@@ -177,8 +180,8 @@ def test_a_fit_is_a_run_of_its_own(folder, tmp_path):
         assert tracker.close(LONG).failures == 0
     (run,) = read_offline_runs(folder).values()
     assert (run.job_type, run.group) == ("fit", STUDY.name)
-    assert run.summary["unsl/rmsle_fit"] == 0.05 and "cf/rmsle_held_out" not in run.summary
-    assert run.rows[0]["laws/nrows"] == 2 and run.rows[0]["report/_type"] == "html-file"
+    assert run.summary["fit/unsl/rmsle_fit"] == 0.05 and "fit/cf/rmsle_held_out" not in run.summary
+    assert run.rows[0]["fit/laws/nrows"] == 2 and run.rows[0]["fit/report/_type"] == "html-file"
 
 
 def test_nothing_that_is_no_number_is_sent(folder):
@@ -186,7 +189,29 @@ def test_nothing_that_is_no_number_is_sent(folder):
     tracker.begin(CELLS[0], [measured(CELLS[0], 1, loss=math.nan, error=math.inf, accuracy=0.5)])
     tracker.close(LONG)
     (run,) = read_offline_runs(folder).values()
-    assert "loss" not in run.rows[0] and "error" not in run.rows[0] and run.rows[0]["accuracy"] == 0.5
+    assert "points/loss" not in run.rows[0] and "points/error" not in run.rows[0]
+    assert run.rows[0]["points/accuracy"] == 0.5
+
+
+def test_points_are_drawn_along_steps_or_examples(folder):
+    tracker = make_tracker("offline", study=STUDY, folder=folder)
+    tracker.begin(CELLS[0], [measured(CELLS[0], 1)])
+    tracker.close(LONG)
+    (run,) = read_offline_runs(folder).values()
+    assert run.axes == {"step": "", "examples": "", "points/*": "step"}
+    assert {"step", "examples"} < run.rows[0].keys()
+
+
+def test_costs_and_warnings_are_a_run_of_their_own(folder):
+    tracker = make_tracker("offline", study=STUDY, folder=folder)
+    tracker.warn("node 10.0.0.7 is not used any more")
+    tracker.warn("nor is 10.0.0.8")
+    tracker.note_costs({"h100_hours": 2.5, "gpu_idle_share": 0.1})
+    assert tracker.close(LONG).failures == 0
+    (run,) = read_offline_runs(folder).values()
+    assert (run.job_type, run.group) == ("costs", STUDY.name)
+    assert run.summary["costs/warnings"] == "node 10.0.0.7 is not used any more\nnor is 10.0.0.8"
+    assert (run.summary["costs/h100_hours"], run.summary["costs/gpu_idle_share"]) == (2.5, 0.1)
 
 
 ROW = ((1_234_567, 7_654_321, 0.00123456, 0.0123456, 0.00654321, 12345),)

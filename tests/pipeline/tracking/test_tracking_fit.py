@@ -8,24 +8,21 @@ import sys
 from pathlib import Path
 
 import pytest
-from rehearsal import make_study, run_study
+from rehearsal import make_study, run_study, write_study
 from tracked import LONG, STUDY
 from wandb_stub import WandbStub
 
 from pipeline import cli
 from pipeline.store import SavedFit
-from pipeline.tracking import make_tracker, sync
-from pipeline.verbs import verb
+from pipeline.tracking import make_tracker, runs_url, sync
 
 FIT = f"{STUDY.name}-fit"
 LAWS = [
     {"law": "cf", "status": "converged", "rmsle_fit": 0.1, "rmsle_held_out": None},
     {"law": "unsl", "status": "converged", "rmsle_fit": 0.05, "rmsle_held_out": 0.25},
 ]
-FIGURE = '<figure class=narrow><div><svg aria-label="{}"><circle r="3"/></svg></div></figure>'
-LABELS = ("Held-out predictions", "loss along a&amp;b", "Held-out predictions")
-PAGE = "<!doctype html><head><style>p { color: red }</style></head>\n<body>\n<table><td><svg></svg></td></table>\n"
-PAGE += "<p>and</p>".join(FIGURE.format(label) for label in LABELS) + "\n</body>\n</html>\n"
+PAGE = "<!doctype html><body>the report</body>"
+PANELS = {"along_step": "<!doctype html><body>a figure</body>", "residuals": "<!doctype html><body>another</body>"}
 
 
 @pytest.fixture
@@ -45,13 +42,13 @@ def file_of(server: WandbStub, panel: str) -> str:
 
 def send(laws, page, folder):
     tracker = make_tracker("online", study=STUDY, folder=folder)
-    tracker.summarise(SavedFit.from_rows(laws, page))
+    tracker.summarise(SavedFit.from_rows(laws, page, PANELS))
     return tracker.close(LONG)
 
 
 def table_of(server: WandbStub) -> list[dict]:
     """The table of laws that W&B's page of the fit shows, as rows."""
-    table = server.artifacts.table(server.runs[FIT].rows()[-1]["laws"])
+    table = server.artifacts.table(server.runs[FIT].rows()[-1]["fit/laws"])
     return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
 
@@ -62,9 +59,9 @@ def test_the_table_the_report_and_the_summary_are_at_the_server(server, page, fo
     (artifact,) = server.artifacts.made
     assert (artifact.kind, artifact.run, artifact.committed) == ("run_table", FIT, True)
     run = server.runs[FIT]
-    assert file_of(server, "report") == PAGE
-    assert {"unsl/rmsle_held_out": 0.25, "cf/rmsle_fit": 0.1}.items() <= run.summary.items()
-    assert "cf/rmsle_held_out" not in run.summary
+    assert file_of(server, "fit/report") == PAGE
+    assert {"fit/unsl/rmsle_held_out": 0.25, "fit/cf/rmsle_fit": 0.1}.items() <= run.summary.items()
+    assert "fit/cf/rmsle_held_out" not in run.summary
     assert (run.exit_code, run.about["jobType"], run.about["groupName"]) == (0, "fit", STUDY.name)
     assert run.about["tags"] == [STUDY.name, "fit"]
     assert run.about["program"] == "unsl", "no path of this machine"
@@ -72,13 +69,25 @@ def test_the_table_the_report_and_the_summary_are_at_the_server(server, page, fo
 
 def test_each_figure_of_the_report_is_a_panel(server, page, folder):
     send(LAWS, page, folder)
-    panels = {name for name in server.runs[FIT].rows()[-1] if name.startswith("figures/")}
-    assert panels == {
-        f"figures/{name}" for name in ("held_out_predictions", "loss_along_a_b", "held_out_predictions_3")
-    }
-    shown = file_of(server, "figures/loss_along_a_b")
-    assert FIGURE.format(LABELS[1]) in shown and FIGURE.format(LABELS[0]) not in shown
-    assert "color: red" in shown and shown.count("<svg") == 1, "with the report's style, and nothing else of it"
+    panels = {name for name in server.runs[FIT].rows()[-1] if name.startswith("fit/figures/")}
+    assert panels == {f"fit/figures/{name}" for name in PANELS}
+    assert {name: file_of(server, f"fit/figures/{name}") for name in PANELS} == PANELS
+
+
+def test_figures_reach_the_server_from_a_machine_without_the_report(server, store, page, folder):
+    SavedFit.from_rows(LAWS, page, PANELS).save(store.folder)
+    os.remove(page)
+    assert sync("online", study=STUDY, store=store, folder=folder, timeout_seconds=LONG).fits == 1
+    assert file_of(server, "fit/figures/residuals") == PANELS["residuals"]
+    assert "fit/report" not in server.runs[FIT].rows()[-1]
+
+
+def test_a_run_has_an_address_where_it_is_known(server, monkeypatch):
+    monkeypatch.setenv("WANDB_ENTITY", "lab")
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    url = server.environment["WANDB_BASE_URL"]
+    assert runs_url("online", study=STUDY) == f"{url}/lab/unsl/runs/{STUDY.name}-{{cell}}"
+    assert runs_url("offline", study=STUDY) == "" == runs_url("off", study=STUDY)
 
 
 def test_a_later_fit_is_shown_in_the_place_of_the_first(server, page, folder):
@@ -87,7 +96,7 @@ def test_a_later_fit_is_shown_in_the_place_of_the_first(server, page, folder):
     assert send(better, page, folder).message == ""
     assert list(server.runs) == [FIT]
     assert table_of(server) == better
-    assert server.runs[FIT].summary["cf/rmsle_fit"] == 0.05
+    assert server.runs[FIT].summary["fit/cf/rmsle_fit"] == 0.05
 
 
 @pytest.mark.parametrize("operation", ["CreateArtifact", "CommitArtifact"])
@@ -115,19 +124,19 @@ def test_a_fit_that_was_missed_is_sent_by_sync(server, store, page, folder):
     sent = sync_online()
     assert (sent.fits, sent.fits_left, sent.message) == (1, 0, "")
     assert table_of(server) == LAWS
-    assert file_of(server, "report") == PAGE
+    assert file_of(server, "fit/report") == PAGE
     assert sync_online().fits == 0, "it is there"
     SavedFit.from_rows(LAWS[:1], page).save(store.folder)
     assert sync_online().fits == 1, "another fit is not"
     assert table_of(server) == LAWS[:1]
 
 
-def test_unsl_sync_sends_what_was_fitted_without_a_server(server, store, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(verb, "load_study", lambda name, tier: STUDY)
+def test_unsl_sync_sends_what_was_fitted_without_a_server(server, store, tmp_path, capsys):
+    path = str(write_study(tmp_path, STUDY))
     run_study(STUDY, store)
 
     def unsl(verb: str, mode: str) -> str:
-        assert cli.main([verb, STUDY.name, "--store", str(tmp_path / "runs"), "--wandb", mode]) == 0
+        assert cli.main([verb, path, "--store", str(tmp_path / "runs"), "--wandb", mode]) == 0
         return capsys.readouterr().out
 
     unsl("report", "off")
@@ -150,22 +159,13 @@ def test_a_report_that_is_gone_does_not_hold_the_table_back(server, store, page,
     assert table_of(server) == LAWS
 
 
-REPORT = """
-import sys
-from rehearsal import make_study
-from pipeline import cli
-from pipeline.verbs import verb
-verb.load_study = lambda name, tier: make_study()
-sys.exit(cli.main(["report", "rehearsal", "--store", sys.argv[1], "--wandb", "online"]))
-"""
-
-
 def report_online(store: Path) -> subprocess.CompletedProcess:
     """`unsl report` in a process of its own: it must end by itself."""
-    path = os.pathsep.join(str(Path(__file__).parents[number] / part) for number, part in ((2, "support"), (3, "")))
+    path = write_study(store.parent, make_study())
     return subprocess.run(
-        [sys.executable, "-c", REPORT, str(store)],
-        env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"} | {"PYTHONPATH": path},
+        [sys.executable, "-m", "unsl", "report", str(path), "--store", str(store), "--wandb", "online"],
+        env={name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"},
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         timeout=150,
@@ -178,12 +178,12 @@ def test_unsl_report_brings_the_fit_to_the_server(server, store, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     (law,) = table_of(server)
     assert law["law"] == "cf" and law["rmsle_held_out"] > 0
-    assert file_of(server, "report") == Path(done.stdout.split("report: ")[1].strip()).read_text()
+    assert file_of(server, "fit/report") == Path(done.stdout.split("report: ")[1].strip()).read_text()
     run = server.runs[FIT]
-    figures = {name: file_of(server, name) for name in run.rows()[-1] if name.startswith("figures/")}
-    assert {"figures/held_out_predictions", "figures/loss_along_parameters"} < figures.keys()
+    figures = {name: file_of(server, name) for name in run.rows()[-1] if name.startswith("fit/figures/")}
+    assert {"fit/figures/predictions", "fit/figures/along_parameters"} < figures.keys()
     assert all(shown.count("<svg ") == 1 and "--ink:" in shown for shown in figures.values())
-    assert run.summary["cf/rmsle_held_out"] == law["rmsle_held_out"]
+    assert run.summary["fit/cf/rmsle_held_out"] == law["rmsle_held_out"]
 
 
 def test_a_server_that_lacks_tables_costs_no_report_and_no_time(server, store, tmp_path):

@@ -23,11 +23,11 @@ def assert_complete(server: WandbStub, store: Store) -> None:
     for cell, points in expected.sort_values("step").groupby("cell"):
         rows = by_cell[cell].rows()
         assert [row["step"] for row in rows] == points["step"].tolist()
-        assert [row["loss"] for row in rows] == points["loss"].tolist()
+        assert [row["points/loss"] for row in rows] == points["loss"].tolist()
 
 
 def track(study, store, folder, **how):
-    tracker = make_tracker("online", study=study, folder=str(folder))
+    tracker = make_tracker("online", study=study, folder=str(folder), store=store)
     run_study(study, store, listeners=[tracker], **how)
     return tracker.close(120)
 
@@ -64,7 +64,7 @@ def test_a_cell_is_where_a_user_of_w_and_b_looks_for_it(server, store, tmp_path)
     config = {name: one["value"] for name, one in json.loads(run.about["config"]).items() if name != "_wandb"}
     assert config.items() >= {**cell.columns, "study": STUDY.name, "cell": cell.id}.items()
     last = store.table().query("cell == @cell.id").sort_values("step").iloc[-1]
-    assert (run.summary["loss"], run.summary["step"]) == (last["loss"], last["step"])
+    assert (run.summary["points/loss"], run.summary["step"]) == (last["loss"], last["step"])
     assert (run.summary["status"], run.summary["points"]) == ("done", 6)
 
 
@@ -130,3 +130,12 @@ def test_what_a_server_never_saw_is_sent_by_sync(server, store, tmp_path):
     again = sync("online", study=study, store=store, folder=str(tmp_path / "wandb"))
     assert again.runs_left == 0
     assert_complete(server, store)
+
+
+def test_a_driver_on_another_machine_opens_no_run_again(server, store, tmp_path):
+    """What W&B has received is known to the store, not to the disk of the driver that sent it."""
+    track(make_study(), store, tmp_path / "one" / "wandb")
+    opened = server.answers[200]
+    outcome = sync("online", study=make_study(), store=store, folder=str(tmp_path / "two" / "wandb"))
+    assert (outcome.runs, outcome.points, outcome.runs_left) == (0, 0, 0)
+    assert server.answers[200] == opened

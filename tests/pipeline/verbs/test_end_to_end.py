@@ -12,10 +12,8 @@ from rehearsal import sorted_points
 
 from pipeline.store import Store
 
-PROGRAM = """
-import sys
-from pipeline import Axis, Metric, Split, Study, cli
-from pipeline.verbs import verb
+SMALL = """
+from pipeline import Axis, Metric, Split, Study
 
 STUDY = Study(
     name="small",
@@ -28,8 +26,6 @@ STUDY = Study(
     split=Split(held_out="parameters > 200"),
     laws=("m2", "cf"),
 )
-verb.load_study = lambda name, tier: {"small": STUDY}[name]
-sys.exit(cli.main(sys.argv[1:]))
 """
 
 
@@ -41,9 +37,11 @@ def test_the_store_w_and_b_and_the_report_agree(tmp_path):
         "UNSL_STORE": str(tmp_path / "runs"),
     }
 
+    (tmp_path / "small.py").write_text(SMALL)
+
     def unsl(*arguments: str) -> str:
-        command = [sys.executable, "-c", PROGRAM, *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        command = [sys.executable, "-m", "unsl", *arguments]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

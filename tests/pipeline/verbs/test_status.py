@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rehearsal import Told, make_study, run_study
+from rehearsal import Told, make_study, run_study, write_study
 from tracked import CELLS, STUDY, ended, failed, measured, wait_for
 
 from pipeline import cli
@@ -20,8 +19,8 @@ from pipeline.plan import make_plan
 from pipeline.run import Driver, Progress
 from pipeline.run.executors.inline import InlineExecutor
 from pipeline.store import Store, Writer
-from pipeline.verbs import verb
 
+ROOT = Path(__file__).parents[3]
 STEPS = CELLS[0].counts.steps
 
 
@@ -32,7 +31,7 @@ def clock(monkeypatch):
     class Clock:
         now = 1_000.0
 
-    monkeypatch.setattr("pipeline.store.store.time.time", lambda: Clock.now)
+    monkeypatch.setattr("pipeline.store.writer.time.time", lambda: Clock.now)
     return Clock
 
 
@@ -88,7 +87,7 @@ def test_it_agrees_with_what_the_run_itself_shows(store):
     def compare(events):
         if len(own.ended) == 4 and not compared:
             holder = store.holder()
-            theirs = Progress.read(made, store.records(), since=holder["started"], now=time.time())
+            theirs = Progress.read(made, store.records(), since=holder.started, now=time.time())
             theirs.began = own.began
             compared.append(theirs)
             assert theirs.share == pytest.approx(own.share)
@@ -133,27 +132,16 @@ def test_the_store_remembers_where_a_cell_was_taken_up(store, clock):
     assert store.records()[cell.id].finished and taken_up() == (2_000.0, 4), "read from Parquet"
 
 
-DRIVER = """
-import sys
-from rehearsal import make_study
-from pipeline import cli
-from pipeline.verbs import verb
-verb.load_study = lambda name, tier: make_study(fixed={"steps": 512, "step_seconds": 4e-3})
-options = ["--executor", "inline", "--device", "cpu", "--wandb", "off", "--store", sys.argv[1]]
-sys.exit(cli.main(["run", "rehearsal", *options]))
-"""
-
-
-def test_status_of_a_study_that_another_process_runs(store, tmp_path, monkeypatch, capsys):
-    study = make_study(fixed={"steps": 512, "step_seconds": 4e-3})
-    monkeypatch.setattr(verb, "load_study", lambda name, tier: study)
+def test_status_of_a_study_that_another_process_runs(store, tmp_path, capsys):
+    path = str(write_study(tmp_path, make_study(fixed={"steps": 512, "step_seconds": 4e-3})))
+    runs = ["--store", str(tmp_path / "runs")]
 
     def status(*options: str) -> str:
-        assert cli.main(["status", study.name, "--store", str(tmp_path / "runs"), *options]) == 0
+        assert cli.main(["status", path, *runs, *options]) == 0
         return capsys.readouterr().out
 
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "support")}
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path / "runs")], env=environment)
+    options = [*runs, "--executor", "inline", "--device", "cpu", "--wandb", "off"]
+    driver = subprocess.Popen([sys.executable, "-m", "unsl", "run", path, *options], cwd=ROOT)
     try:
         wait_for(lambda: any(record.finished for record in store.records().values()), seconds=60)
         progress = json.loads(status("--json"))["progress"]
@@ -169,8 +157,7 @@ def test_status_of_a_study_that_another_process_runs(store, tmp_path, monkeypatc
     assert "ETA" not in status()
 
 
-def test_nothing_runs_and_nothing_is_foretold(store, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(verb, "load_study", lambda name, tier: STUDY)
+def test_nothing_runs_and_nothing_is_foretold(store, tmp_path, capsys):
     run_study(STUDY, store)
-    assert cli.main(["status", STUDY.name, "--store", str(tmp_path / "runs")]) == 0
+    assert cli.main(["status", str(write_study(tmp_path, STUDY)), "--store", str(tmp_path / "runs")]) == 0
     assert "ETA" not in capsys.readouterr().out

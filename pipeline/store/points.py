@@ -1,0 +1,113 @@
+"""The files of `points/`: Parquet, with the cells themselves, those without points too, in each file's metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import PipelineError
+from pipeline.store.columns import fitted, rows
+from pipeline.store.history import CellRecord, History
+
+FOLDER, ENDING = "points", ".parquet"
+CELLS, REPLACES = b"unsl_cells", b"unsl_replaces"
+"""Keys of a file's metadata: its cells as JSON, and the names of the files that it was made of."""
+FOOTER_BYTES = 2**17
+"""What is fetched first of a file's end: the metadata of a hundred cells. Where they are more, the rest follows."""
+MOST_REPLACED = 1_000
+"""Names that a file lists at most. A reader that has fallen further behind reads some cells anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footer:
+    """What a file says of itself."""
+
+    records: Mapping[str, CellRecord]
+    replaces: Sequence[str]
+    schema: Any
+    rows: int
+
+
+def write_cells(histories: Sequence[History]) -> bytes:
+    """A file of cells that have ended."""
+    records = [history.record() for history in histories]
+    return write(rows(histories, records), records)
+
+
+def write(table, records: Sequence[CellRecord], *, replaces: Sequence[str] = ()) -> bytes:
+    import pyarrow
+    import pyarrow.parquet
+
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.parquet.ParquetWriter(sink, table.schema) as writer:
+        writer.write_table(table)
+        # Not as metadata of the schema, of which the file would hold a second copy.
+        writer.add_key_value_metadata(
+            {
+                CELLS: json.dumps([vars(record) for record in records]),
+                REPLACES: json.dumps(list(replaces)[-MOST_REPLACED:]),
+            }
+        )
+    return sink.getvalue().to_pybytes()
+
+
+def read_footer(name: str, end: bytes) -> Footer | None:
+    """From the last bytes of a file; None where they do not reach back to the footer's beginning.
+
+    Raises PipelineError for a file that is not ours.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    if end[-4:] == b"PAR1" and len(end) < footer_bytes(end):
+        return None
+    try:
+        found = pyarrow.parquet.read_metadata(pyarrow.BufferReader(end))
+        metadata = found.metadata or {}
+        cells = json.loads(metadata[CELLS])
+    except (pyarrow.ArrowException, KeyError, ValueError) as error:
+        raise PipelineError(f"{FOLDER}/{name} was not written by unsl: move it out of the store") from error
+    return Footer(
+        records={cell["id"]: CellRecord(**cell) for cell in cells},
+        replaces=json.loads(metadata.get(REPLACES, b"[]")),
+        schema=found.schema.to_arrow_schema().remove_metadata(),
+        rows=found.num_rows,
+    )
+
+
+def footer_bytes(end: bytes) -> int:
+    """How many of the last bytes of a Parquet file its footer takes."""
+    return int.from_bytes(end[-8:-4], "little") + 12
+
+
+def read_rows(data: bytes, columns: Sequence[str] | None = None):
+    import pyarrow
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_table(pyarrow.BufferReader(data), columns=columns).replace_schema_metadata(None)
+
+
+def only(table, cells: Sequence[str]):
+    """The rows of some cells."""
+    import pyarrow
+    import pyarrow.compute
+
+    return table.filter(pyarrow.compute.is_in(table["cell"], pyarrow.array(list(cells), pyarrow.string())))
+
+
+def merge(files: Mapping[str, bytes], footers: Mapping[str, Footer], schema) -> bytes:
+    """Several files as one in a schema, each cell once: as the latest of them has it."""
+    import pyarrow
+
+    records: dict[str, CellRecord] = {}
+    tables = []
+    for name in sorted(files, reverse=True):
+        new = {cell: record for cell, record in footers[name].records.items() if cell not in records}
+        table = read_rows(files[name])
+        tables.append(fitted(table if len(new) == len(footers[name].records) else only(table, list(new)), schema))
+        records |= new
+    replaced = [*(old for name in sorted(files) for old in footers[name].replaces), *sorted(files)]
+    whole = pyarrow.concat_tables(reversed(tables))
+    return write(whole, list(records.values()), replaces=replaced)

@@ -1,0 +1,290 @@
+"""Reading a study's store, at any time, beside any writer, without a lease.
+
+Files never change once they are there, so each is read once. What a reader does not find any more was merged or moved
+meanwhile, and what holds it now is already there: then it looks again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+from pipeline.errors import OutsideError
+from pipeline.store import journal, points, question
+from pipeline.store.columns import fitted, grown, measured_in, rows
+from pipeline.store.events import Ended
+from pipeline.store.files import Folder
+from pipeline.store.history import CellRecord, History
+from pipeline.store.layout import read_format
+from pipeline.store.lease import Holder, read_holder
+from pipeline.store.points import Footer
+from pipeline.store.question import Asked
+from pipeline.study import Study
+from trainers import Ending
+
+MOST_LOOKS = 6
+LOOK_SECONDS = 0.2
+"""Between looks at a folder that names files which are not there: an object store may list them a moment longer."""
+BATCH_BYTES = 2**26
+"""Of Parquet files that are fetched at once: enough for many parallel requests, little beside the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A store as it was at one moment."""
+
+    open: Mapping[str, History]
+    """Cells that have not ended, or whose end has not yet moved to Parquet."""
+    footers: Mapping[str, Footer]
+    sizes: Mapping[str, int]
+    """Bytes of the Parquet files."""
+    chunks: Mapping[str, list[dict[str, Any]]]
+    """Files of the journal with their lines."""
+
+    @cached_property
+    def home(self) -> dict[str, str]:
+        """The file that speaks for a finished cell: the latest of those that hold it."""
+        return {cell: name for name in sorted(self.footers) for cell in self.footers[name].records}
+
+    @cached_property
+    def finished(self) -> dict[str, CellRecord]:
+        return {cell: self.footers[name].records[cell] for cell, name in self.home.items()}
+
+    def own(self, name: str) -> list[str]:
+        """The cells that a file speaks for."""
+        return [cell for cell in self.footers[name].records if self.home[cell] == name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What is new in a store since a reader looked last."""
+
+    records: Mapping[str, CellRecord]
+    """The cells of which something new is known."""
+    table: Any
+    """All points of these cells, a pandas DataFrame: they take the place of those that one had of them."""
+    cursor: frozenset[str]
+    """What to ask with the next time."""
+
+
+class Store:
+    """A study's folder, read by anyone at any time. Only a `Writer` changes it."""
+
+    def __init__(self, root: str, study: str):
+        self.folder = Folder(root).folder(study)
+        self._footers: dict[str, Footer] = {}
+        self._chunks: dict[str, list[dict[str, Any]]] = {}
+        self._known_format = False
+
+    def records(self) -> dict[str, CellRecord]:
+        """Every cell that the store has heard of, by identity."""
+        view = self.look()
+        return {cell: history.record() for cell, history in view.open.items()} | view.finished
+
+    def table(self, columns: Sequence[str] | None = None):
+        """Every point as a pandas DataFrame: cell, status, configuration, counts and measurement. May be empty.
+
+        columns: those to be read, where not all are needed. One that no file has is left out.
+        """
+        return _to_pandas(self._points(lambda view: (view.footers, view.open), columns))
+
+    def changes(self, since: frozenset[str] = frozenset()) -> Changes:
+        """What is new since an earlier answer's `cursor`; everything without one.
+
+        Two requests where nothing is new, and one more for each new file. A cell may be among the changes although
+        nothing was measured; none that was measured is missing.
+        """
+        found: dict[str, Any] = {}
+
+        def choose(view: View) -> tuple[Iterable[str], Mapping[str, History]]:
+            new_files = {
+                name
+                for name, footer in view.footers.items()
+                if name not in since and not (footer.replaces and since.issuperset(footer.replaces))
+            }
+            lines = [line for name, chunk in view.chunks.items() if name not in since for line in chunk]
+            told = {journal.cell_of(line) for line in lines if line["event"] != "merged"}
+            news = {cell: history for cell, history in view.open.items() if cell in told}
+            found["records"] = {cell: view.finished[cell] for name in new_files for cell in view.own(name)}
+            found["records"] |= {cell: history.record() for cell, history in news.items()}
+            old = {name for footer in view.footers.values() for name in footer.replaces}
+            found["cursor"] = frozenset({*view.footers, *view.chunks, *(old & since)})
+            return new_files, news
+
+        return Changes(table=_to_pandas(self._points(choose, None)), **found)
+
+    def histories(self, cells: Iterable[str]) -> dict[str, Callable[[], History]]:
+        """Some cells with all their points in the order of their steps, finished ones too. Each is made of its rows
+        only when it is called: a few kilobytes become many."""
+        wanted = set(cells)
+        found: dict[str, Callable[[], History]] = {}
+        records: dict[str, CellRecord] = {}
+
+        def choose(view: View) -> tuple[Iterable[str], Mapping[str, History]]:
+            found.update({cell: partial(_in_order, view.open[cell]) for cell in wanted & view.open.keys()})
+            records.update({cell: view.finished[cell] for cell in wanted & view.finished.keys()})
+            return {view.home[cell] for cell in records}, {}
+
+        table = _to_pandas(self._points(choose, None))
+        places = table.groupby("cell", sort=False).indices if len(table) else {}
+        for cell, record in records.items():
+            found[cell] = partial(_finished, record, table.iloc[places.get(cell, [])])
+        return found
+
+    def holder(self) -> Holder | None:
+        """The driver at work on this study, if there is one and as far as can be told without watching it."""
+        holder = self._safely(lambda: read_holder(self.folder))
+        return None if holder is None or holder.is_gone else holder
+
+    def has_checkpoint(self, cell: str) -> bool:
+        return bool(self._safely(lambda: self.folder.names(f"checkpoints/{cell}", ending=".npz")))
+
+    def questions(self) -> list[Asked]:
+        """What was asked of this study, the first question first; a forecast names the digest of one."""
+        return self._safely(lambda: question.read_questions(self.folder))
+
+    def ask(self, study: Study) -> bool:
+        """Record what a study asks, unless it was the last that was asked. True if it is news."""
+        measured = [record.points for record in self.records().values() if record.points]
+        try:
+            return question.record(self.folder, Asked.by(study), cells=len(measured), points=sum(measured))
+        except OSError as error:
+            raise OutsideError(f"the store {self.folder.path()} cannot be written: {error}") from error
+
+    def question_changes(self, study: Study) -> list[str]:
+        """What of the question was changed after something had been measured, in words."""
+        return question.changes(self.questions(), Asked.by(study))
+
+    def look(self) -> View:
+        """The store as it is now."""
+        return self._safely(self._look)
+
+    def know(self, name: str, footer: Footer) -> None:
+        """Spare this reader a file that its own writer has written."""
+        self._footers[name] = footer
+
+    def _safely(self, reader):
+        try:
+            return reader()
+        except OSError as error:
+            raise OutsideError(f"the store {self.folder.path()} cannot be read: {error}") from error
+
+    def _look(self) -> View:
+        if not self._known_format:
+            read_format(self.folder)
+            self._known_format = True
+        for number in range(MOST_LOOKS):
+            # The journal first: what leaves it meanwhile is in Parquet by then.
+            chunks = self.folder.sizes(journal.FOLDER, ending=journal.ENDING)
+            missing = self._read_chunks(chunks)
+            sizes = self.folder.sizes(points.FOLDER, ending=points.ENDING)
+            missing |= self._read_footers(sizes)
+            if not missing:
+                break
+            time.sleep(LOOK_SECONDS * (number > 0))
+        sizes = {name: size for name, size in sizes.items() if name in self._footers}
+        self._chunks = {name: lines for name, lines in self._chunks.items() if name in chunks}
+        self._footers = {name: self._footers[name] for name in sizes}
+        view = View(open=journal.replay(self._chunks), footers=dict(self._footers), sizes=sizes, chunks=self._chunks)
+        return replace(view, open={cell: one for cell, one in view.open.items() if cell not in view.finished})
+
+    def _read_chunks(self, names: Iterable[str]) -> set[str]:
+        """Returns what is no longer there."""
+        new = [name for name in names if name not in self._chunks]
+        found = self.folder.read_all(f"{journal.FOLDER}/{name}" for name in new)
+        for path, data in found.items():
+            self._chunks[path.rpartition("/")[2]] = journal.from_bytes(data)
+        return set(new) - self._chunks.keys()
+
+    def _read_footers(self, sizes: Mapping[str, int]) -> set[str]:
+        """Likewise."""
+        new = {f"{points.FOLDER}/{name}": size for name, size in sizes.items() if name not in self._footers}
+        ends, count = dict(new), points.FOOTER_BYTES
+        while ends:
+            longer = {}
+            for path, data in self.folder.read_ends(ends, count).items():
+                name = path.rpartition("/")[2]
+                footer = points.read_footer(name, data)
+                if footer is None:
+                    longer[path], count = new[path], max(count, points.footer_bytes(data))
+                else:
+                    self._footers[name] = footer
+            ends = longer
+        return {path.rpartition("/")[2] for path in new} - self._footers.keys()
+
+    def _points(self, choose, columns: Sequence[str] | None):
+        """The rows of chosen files and open cells as an Arrow table, None where there are none."""
+        for number in range(MOST_LOOKS):
+            view = self.look()
+            names, histories = choose(view)
+            tables = self._safely(lambda view=view, names=names: self._tables(view, sorted(names), columns))
+            if tables is not None:
+                break
+            time.sleep(LOOK_SECONDS * (number > 0))
+        else:
+            raise OutsideError(f"{self.folder.path(points.FOLDER)} lists files that are not there: try again later")
+        if histories:
+            table = rows(list(histories.values()), [history.record() for history in histories.values()])
+            tables.append(table if columns is None else table.select([n for n in columns if n in table.schema.names]))
+        return _joined(tables)
+
+    def _tables(self, view: View, names: Sequence[str], columns: Sequence[str] | None) -> list[Any] | None:
+        """The rows that files speak for; None where one of them has gone."""
+        tables, batch, bytes = [], [], 0
+        for number, name in enumerate(names):
+            batch.append(f"{points.FOLDER}/{name}")
+            bytes += view.sizes[name]
+            if bytes < BATCH_BYTES and number < len(names) - 1:
+                continue
+            found = self.folder.read_all(batch)
+            for path in batch:
+                if path not in found:
+                    return None
+                tables.append(_rows_of(view, path.rpartition("/")[2], found.pop(path), columns))
+            batch, bytes = [], 0
+        return tables
+
+
+def _in_order(history: History) -> History:
+    return replace(history, measured=dict(sorted(history.measured.items())))
+
+
+def _finished(record: CellRecord, table) -> History:
+    """A finished cell from its record and its rows, a pandas DataFrame."""
+    history = History()
+    for event in measured_in(record, table) if len(table) else ():
+        history.take(event)
+    history.take(Ended(cell=record.id, step=record.step, ending=Ending(record.status)), record.updated)
+    return history
+
+
+def _rows_of(view: View, name: str, data: bytes, columns: Sequence[str] | None):
+    own, all_cells = view.own(name), view.footers[name].records
+    if columns is not None:
+        known = set(view.footers[name].schema.names)
+        columns = [column for column in columns if column in known]
+    if len(own) == len(all_cells):
+        return points.read_rows(data, columns)
+    table = points.only(points.read_rows(data, None if columns is None else [*{*columns, "cell"}]), own)
+    return table if columns is None else table.select(columns)
+
+
+def _joined(tables: list[Any]):
+    import pyarrow
+
+    if not tables:
+        return None
+    schema = grown(table.schema for table in tables)
+    return pyarrow.concat_tables([fitted(table, schema) for table in tables])
+
+
+def _to_pandas(table):
+    import pandas
+
+    if table is None or not len(table):
+        return pandas.DataFrame()
+    # Column by column, each given back once it is copied: the table is never there twice.
+    return table.to_pandas(split_blocks=True, self_destruct=True)

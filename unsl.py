@@ -1,0 +1,45 @@
+"""The command `unsl`, also `python -m unsl`.
+
+A folder may hold packages of its own that are called `pipeline`, `trainers` or `fitting`, and Python may look there
+first: under `python -m`, with PYTHONPATH, in the workers of Ray. Once this module is imported, these names mean the
+packages beside this file.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+HOME = str(Path(__file__).resolve().parent)
+OURS = ("fitting", "pipeline", "trainers")
+
+
+class _Ours:
+    """Finds the packages beside this file before anyone else is asked."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        return PathFinder.find_spec(name, [HOME]) if name in OURS else None
+
+
+sys.meta_path.insert(0, _Ours)
+
+
+def main() -> int:
+    """Run the command line. Imports are slow enough that someone may press Ctrl-C meanwhile."""
+    try:
+        from pipeline.cli import main
+
+        return main()
+    except KeyboardInterrupt:
+        print("unsl: stopped", file=sys.stderr)
+        return 130
+    finally:
+        # What is left is tidying up, which a late Ctrl-C ends without a word.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
