@@ -33,9 +33,9 @@ So the equation costs next to nothing against the mean, and of the laws that cha
 predicted before. Floors bounded by the mean of the measurements cure an error that grew with the number of rows (see
 `priors.floor`); on these splits they are no gain, and for the additive law on tables of two dozen rows a loss (.040 to
 .047, .056 to .069). On tables of several inputs the unified law's intervals of 50% are still too wide. The stretch
-was above 1 on 3 of 32 fits: it is inert, the design effect does the work (without it .32 and .84 instead of .50 and .95 on
-the first 13). A first correction of it for chance, by half its standard error, moved .50 and .89 on 15 fits to .44 and
-.87, and was left out.
+was above 1 on 3 of 32 fits: it is inert, and the design effect does the work (without it .32 and .84 instead of .50 and
+.95 on the first 13). A first correction of it for chance, by half its standard error, moved .50 and .89 on 15 fits to
+.44 and .87, and was left out.
 
 What was tried before, and what it gave
 ---------------------------------------
