@@ -11,8 +11,9 @@ Needs NumPy and, for intervals, SciPy. To add a law, see `law`; for what the uni
 
 Where to look: `table` and `metric` hold data, `priors` and `tape` are what laws are written with, `laws` holds one file
 a law, `solver` fits one form from many starts, `candidates` walks the path of ridges, `selection` decides what
-predicts, `forecast` says how far it may be off and `uncertainty` why, `fits` ties them together. `exams` is a room
-apart that the library knows nothing of: it scores every law on public tables.
+predicts, `forecast` says how far it may be off and `uncertainty` why, `fits` ties them together, `allocation` asks a
+fit where to spend a budget. `exams` is a room apart that the library knows nothing of: it scores every law on public
+tables.
 
 One equation
 ------------
@@ -84,9 +85,10 @@ on tables of two dozen rows, which the additive law of five predicts best.
 """
 
 from . import priors, tape
+from .allocation import Allocation, Allocations, allocate
 from .candidates import PLAIN, Recipe
 from .errors import FittingError
-from .expression import Expression, parse_expression
+from .expression import Expression, Quantity, parse_expression, parse_quantity
 from .fits import Comparison, Comparisons, Fit, FitStatus, compare, fit
 from .forecast import Forecast
 from .law import Form, Frame, Law
@@ -104,6 +106,8 @@ __all__ = [
     "LAWS",
     "PLAIN",
     "PUBLISHED",
+    "Allocation",
+    "Allocations",
     "Bnsl",
     "Comparison",
     "Comparisons",
@@ -118,17 +122,20 @@ __all__ = [
     "Loss",
     "Metric",
     "Optimum",
+    "Quantity",
     "Recipe",
     "Rmsle",
     "Summary",
     "Table",
     "Uncertainty",
+    "allocate",
     "compare",
     "find_law",
     "fit",
     "load_law",
     "log_data_constrained",
     "parse_expression",
+    "parse_quantity",
     "priors",
     "published",
     "rmsle",

@@ -48,10 +48,45 @@ class Expression:
         return np.asarray(_yes_no(answer, self._tree, self.text))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """A parsed number of every row: `6 * N * D`. `names` are the columns it reads, in order of appearance."""
+
+    text: str
+    names: tuple[str, ...]
+    _tree: ast.expr = field(repr=False, compare=False)
+
+    def evaluate(self, columns: Mapping[str, Any]) -> np.ndarray:
+        """The number of every row, of the columns' common shape."""
+        with np.errstate(all="ignore"):
+            return _number(_walk(self._tree, columns, self.text), self._tree, self.text)
+
+
 def parse_expression(text: str) -> Expression:
     """Parse a boolean expression. Raises FittingError that names whatever is not allowed."""
+    tree, names = _parse(text, "N >= 1e9")
+    if not isinstance(tree, (ast.Compare, ast.BoolOp, ast.Name)) and not (
+        isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Not)
+    ):
+        raise FittingError(
+            f"the expression {text!r} is not a yes/no question; compare something, as in: {text.strip()} > 0"
+        )
+    return Expression(text=text.strip(), names=names, _tree=tree)
+
+
+def parse_quantity(text: str) -> Quantity:
+    """Parse an expression for a number. Raises FittingError that names whatever is not allowed."""
+    tree, names = _parse(text, "6 * N * D")
+    if not isinstance(tree, (ast.BinOp, ast.Name)) and not (
+        isinstance(tree, ast.UnaryOp) and isinstance(tree.op, (ast.USub, ast.UAdd))
+    ):
+        raise FittingError(f"the expression {text!r} is not a number; calculate something, as in: 6 * N * D")
+    return Quantity(text=text.strip(), names=names, _tree=tree)
+
+
+def _parse(text: str, example: str) -> tuple[ast.expr, tuple[str, ...]]:
     if not isinstance(text, str) or not text.strip():
-        raise FittingError("the expression is empty; write for example: N >= 1e9")
+        raise FittingError(f"the expression is empty; write for example: {example}")
     if len(text) > _LONGEST:
         raise FittingError(f"the expression is {len(text)} characters long; {_LONGEST} is the most")
     try:
@@ -64,15 +99,9 @@ def parse_expression(text: str) -> Expression:
         raise FittingError(f"cannot read the expression {text!r}: {getattr(error, 'msg', error)}") from None
     except (RecursionError, MemoryError):
         raise FittingError("the expression is nested too deeply") from None
-    if not isinstance(tree, (ast.Compare, ast.BoolOp, ast.Name)) and not (
-        isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Not)
-    ):
-        raise FittingError(
-            f"the expression {text!r} is not a yes/no question; compare something, as in: {text.strip()} > 0"
-        )
     if not names:
         raise FittingError(f"the expression {text!r} names no column")
-    return Expression(text=text.strip(), names=tuple(names), _tree=tree)
+    return tree, tuple(names)
 
 
 def _piece(node: ast.AST, text: str) -> str:

@@ -92,6 +92,11 @@ class Belief:
         """The one whose coefficients people see: the equation, or of a mean the member that ranks first."""
         return self.equation or self.members[0]
 
+    @property
+    def curved(self) -> tuple[Member, ...]:
+        """Those whose covariances are known, in the order of `covariances`."""
+        return tuple(_curved(self.members, self.equation)[: len(self.covariances)])
+
     def averaged(self) -> Belief:
         """The same members without the equation: their mean predicts."""
         if self.equation is None or self.equation is self.members[0]:

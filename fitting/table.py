@@ -132,11 +132,17 @@ class Table:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the measurements, whatever the order of the rows: equal for equal tables, on any machine."""
+        """A hash of the measurements, whatever the order of the rows and the numbers of the groups: equal for equal
+        tables, on any machine."""
         parts = {**self.columns, "y": self.y}
-        rest = {"group": self.group, "weights": self.weights, "counts": self.counts}
+        rest = {"weights": self.weights, "counts": self.counts}
         parts |= {name: values for name, values in rest.items() if values is not None}
         order = np.lexsort([*parts.values()])
+        if self.group is not None:
+            # Numbered as they come up in that order, since their own numbers say nothing.
+            _, first, member_of = np.unique(self.group[order], return_index=True, return_inverse=True)
+            parts["group"] = np.empty(len(self), np.int64)
+            parts["group"][order] = first[member_of]
         digest = hashlib.sha256(
             f"{list(self.inputs)} {list(self.hyperparameters)} {list(parts)} {self.ceiling!r}".encode()
         )

@@ -3,7 +3,8 @@
 from pipeline.forecasts.checking import Check, Scored, check
 from pipeline.forecasts.due import check_ledger
 from pipeline.forecasts.entry import Entry, LawForecast
-from pipeline.forecasts.figure import draw_check
+from pipeline.forecasts.figure import draw_allocation, draw_check
+from pipeline.forecasts.first import ForecastFirst
 from pipeline.forecasts.held_out import forecast_held_out
 from pipeline.forecasts.ledger import Fault, Ledger, Receipt, entries_to_json
 from pipeline.forecasts.making import Fitted, distance, everything_fitted, fit_laws, make_entry
@@ -16,6 +17,7 @@ __all__ = [
     "Entry",
     "Fault",
     "Fitted",
+    "ForecastFirst",
     "LawForecast",
     "Ledger",
     "Receipt",
@@ -24,6 +26,7 @@ __all__ = [
     "check",
     "check_ledger",
     "distance",
+    "draw_allocation",
     "draw_check",
     "entries_to_json",
     "everything_fitted",

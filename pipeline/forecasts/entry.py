@@ -34,7 +34,7 @@ class LawForecast:
     status: str
     """How its fit ended."""
     equation: str
-    """Its structure, in which the coefficients have their names."""
+    """The formula, with its coefficients by name."""
     coefficients: Mapping[str, float]
     fit: str
     """Name of the fit in the store's `fits/`, which gives the same numbers again."""

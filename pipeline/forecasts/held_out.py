@@ -11,7 +11,7 @@ from pipeline.analysis import Question, divide
 from pipeline.errors import PipelineError
 from pipeline.forecasts.entry import Entry, digest
 from pipeline.forecasts.ledger import Ledger
-from pipeline.forecasts.making import fit_laws, make_entry, question_to_json
+from pipeline.forecasts.making import fit_laws, law_name, make_entry, question_to_json
 from pipeline.forecasts.targets import Targets, held_out_targets
 from pipeline.store import Store
 from pipeline.study import Cell, Study
@@ -28,7 +28,7 @@ def forecast_held_out(
     not hold or cannot be written.
     """
     question = Question.of_study(study)
-    laws = tuple(study.laws)
+    laws = study.law_addresses
     ledger = Ledger(store.folder)
     targets = held_out_targets(study, cells)
     divided, reason = None, ""
@@ -40,7 +40,7 @@ def forecast_held_out(
     asked = digest(question_to_json(question))
     said: set[tuple] = set()
     for entry in ledger.entries():
-        said |= entry.says(question=asked, fingerprint=fingerprint, laws=laws)
+        said |= entry.says(question=asked, fingerprint=fingerprint, laws=map(law_name, laws))
     targets = _without(targets, said)
     if not len(targets):
         return None

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fitting import Fit, FitStatus, FittingError, Metric, Table, fit
+from fitting import Fit, FitStatus, FittingError, Metric, Table, find_law, fit
 from pipeline.analysis import Divided, Question
 from pipeline.forecasts.entry import Entry, LawForecast, outside
 from pipeline.forecasts.targets import Targets
@@ -42,24 +42,33 @@ def fit_laws(
 ) -> Fitted:
     """Fit every law to a table's fitted side, towards the targets; no law for the given reason where it is None.
 
-    Never raises because one law fails. Raises FittingError for an unknown law.
+    Never raises because one law fails, or is unknown.
     """
     if divided is None:
-        return Fitted(question=question, table=None, fits={}, failed=dict.fromkeys(laws, reason))
+        return Fitted(question=question, table=None, fits={}, failed=dict.fromkeys(map(law_name, laws), reason))
     toward = targets.numbers((*question.inputs, *question.hyperparameters)) if len(targets) else None
     fits: dict[str, Fit] = {}
     failed: dict[str, str] = {}
     for law in laws:
+        name = law_name(law)
         try:
             found = fit(law, divided.fitted, seed=seed, toward=toward)
         except FittingError as error:
-            failed[law] = str(error)
+            failed[name] = str(error)
             continue
         if found.status is FitStatus.FAILED:
-            failed[law] = "no start gave finite numbers"
+            failed[name] = "no start gave finite numbers"
         else:
-            fits[law] = found
+            fits[name] = found
     return Fitted(question=question, table=divided.fitted, fits=fits, failed=failed)
+
+
+def law_name(address: str) -> str:
+    """What a law calls itself, wherever its file is; the address where there is no such law."""
+    try:
+        return find_law(address).name
+    except FittingError:
+        return address
 
 
 def make_entry(
@@ -132,7 +141,7 @@ def _says(law: str, found: Fit, targets: Targets, metric: Metric, keep: Callable
     return LawForecast(
         law=law,
         status=found.status.value,
-        equation=found.structure,
+        equation=found.summary().equation,
         coefficients={name: float(value) for name, value in found.coefficients.items() if math.isfinite(value)},
         fit=keep(found),
         freedom=float(known.freedom),

@@ -1,5 +1,6 @@
 """The verbs of the command line, one file each: options in, values shown, exit code out."""
 
+from pipeline.verbs.allocate import ALLOCATE
 from pipeline.verbs.check import CHECK
 from pipeline.verbs.check_trainer import CHECK_TRAINER
 from pipeline.verbs.ending import end
@@ -17,4 +18,7 @@ from pipeline.verbs.verb import Verb
 
 __all__ = ["VERBS", "Verb", "end"]
 
-VERBS = (NEW, CHECK_TRAINER, PLAN, RUN, STATUS, FIT, FORECAST, LEDGER, CHECK, REPORT, EXAM, SYNC)
+VERBS = (
+    *(NEW, CHECK_TRAINER, PLAN, RUN, STATUS, FIT),
+    *(FORECAST, LEDGER, CHECK, ALLOCATE, REPORT, EXAM, SYNC),
+)

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.analysis import Divided, Question, divide, is_table_file, read_table
 from pipeline.store import Store
 from pipeline.study import Study
-from pipeline.verbs.fit import own_question
+from pipeline.verbs.fit import own_question, refuse_stray_options
 from pipeline.verbs.verb import study_and_store
 
 TABLE_LAWS = ("m2", "cf", "bnsl", "unsl")
@@ -40,7 +40,7 @@ class About:
 
     @property
     def laws(self) -> Sequence[str]:
-        return self.study.laws if self.study else TABLE_LAWS
+        return self.study.law_addresses if self.study else TABLE_LAWS
 
     def rows(self) -> Any:
         """Every measurement, as a pandas DataFrame. Raises PipelineError."""
@@ -48,6 +48,7 @@ class About:
 
     def question(self, options: argparse.Namespace, *, everything: bool = False) -> Question:
         """What is asked of it; with `everything`, nothing is held out."""
+        refuse_stray_options(options)
         question = Question.of_study(self.study) if self.study else own_question(options)
         return replace(question, held_out="") if everything else question
 

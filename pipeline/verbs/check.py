@@ -6,13 +6,13 @@ import argparse
 
 from pipeline.verbs.about import About
 from pipeline.verbs.output import say, write_json
-from pipeline.verbs.verb import Verb, add_json, add_study
+from pipeline.verbs.verb import Verb, add_json, add_study, new_file
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_study(parser, or_table=True)
     add_json(parser)
-    parser.add_argument("--figure", metavar="FILE", help="reliability diagram and PIT, as SVG")
+    parser.add_argument("--figure", metavar="FILE", type=new_file, help="reliability diagram and PIT, as SVG")
 
 
 def run(options: argparse.Namespace) -> int:

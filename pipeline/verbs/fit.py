@@ -51,7 +51,7 @@ def add_own_table(parser: argparse.ArgumentParser, example: str) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    _refuse_stray_options(options)
+    refuse_stray_options(options)
     if is_table_file(options.study):
         print_laws(_fit_table(options), options)
         return 0
@@ -103,7 +103,7 @@ def _fit_table(options: argparse.Namespace) -> dict[str, Any]:
     return {"table": options.study, **divided.to_json(comparisons)}
 
 
-def _refuse_stray_options(options: argparse.Namespace) -> None:
+def refuse_stray_options(options: argparse.Namespace) -> None:
     """A study says what is asked of it; a table has no tiers."""
     if is_table_file(options.study):
         if options.tier:

@@ -12,7 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.verbs.about import About
 from pipeline.verbs.fit import add_own_table
 from pipeline.verbs.output import say, write_json
-from pipeline.verbs.verb import Verb, add_json, add_laws, add_study, names
+from pipeline.verbs.verb import Verb, add_json, add_laws, add_study, names, positive
 
 EXAMS_REACH = 4.0
 """By what factor beyond the fitted range the exams ask. In their farthest input, three of four exams with several
@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="'parameters=7e9, dataset_size=1.4e11'; may be repeated (default: what the study holds out)",
     )
-    add("--level", type=float, default=0.9, help="probability that the interval holds a measurement (default: 0.9)")
+    add("--level", type=positive, default=0.9, help="probability that the interval holds a measurement (default: 0.9)")
     add("--everything", action="store_true", help="fit what was held out too")
     add("--inside", action="store_true", help="allow targets that lie within the fitted ranges")
     add("--ledger", action="store_true", help="write the forecast into the ledger: `unsl check` scores it later")

@@ -24,6 +24,7 @@ from pipeline.verbs.verb import (
 )
 
 if TYPE_CHECKING:
+    from pipeline.forecasts import Entry
     from pipeline.run import Executor
 
 TRACKING_CLOSE_SECONDS = 60.0
@@ -42,6 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--budget", metavar="LIMIT", help="what the study may cost in all: 40gpu-hours, 8h100-hours, 200usd")
     add_prices(parser)
     add("--trim", action="store_true", help="hold back the cells that the budget does not cover")
+    add("--no-forecast", action="store_true", help="run held-out cells without writing down what the laws say of them")
     add("--hang-minutes", type=positive, default=30.0, help="end a job that is silent this long (default: 30)")
     add(
         "--wait",
@@ -77,10 +79,12 @@ def run(options: argparse.Namespace) -> int:
 def _run(
     options: argparse.Namespace, made: Plan, planned: list[PlannedCell], writer: Writer, budget: Budget | None
 ) -> int:
+    from pipeline.forecasts import ForecastFirst, Ledger, forecast_held_out
     from pipeline.run import Costs, Display, Driver, Progress, clock, make_executor, use_one_thread
     from pipeline.tracking import make_tracker
 
     study, store = made.study, writer.store
+    Ledger(store.folder).entries()  # One that does not hold is said so now, not when its forecast is due.
     use_one_thread()
     with ExitStack() as stack:
         executor = make_executor(
@@ -113,16 +117,24 @@ def _run(
         )
         display = Display(progress)
         stack.callback(display.close)
+
+        def forecast() -> Entry | None:
+            display.warn(f"all that is fitted is measured: {', '.join(study.laws)} forecast what is held out")
+            return forecast_held_out(study, store, [one.cell for one in planned])
+
+        first = ForecastFirst(study, planned, forecast, beside=options.executor != "inline")
         outcome = Driver(
             study=study,
             writer=writer,
             executor=executor,
-            listeners=(display, tracker),
+            listeners=(display, tracker, first),
             costs=costs,
-        ).run(planned, made.throughput)
+        ).run(planned if options.no_forecast else first, made.throughput)
         tracker.note_costs(outcome.account.facts())
         if outcome.terminated:
             seconds.append(0.0)  # Who stops us does not wait for W&B; `unsl sync` sends what it lacks.
+    if first.entry:
+        print(_written(first.entry))
     predicted = sum(one.remaining_seconds for one in planned)
     left = f", {outcome.left} left to run: unsl run {study.address} goes on" if outcome.left else ""
     print(
@@ -144,6 +156,16 @@ def _device_of(executor: Executor, made: Plan) -> Device:
         return CPU
     types = [device_shown(name, size) for name, size in executor.gpus.items()]
     return min(types, key=lambda one: one.bytes, default=made.device if made.device.is_gpu else device_shown("gpu"))
+
+
+def _written(entry: Entry) -> str:
+    """What was forecast, in a line."""
+    said = ", ".join(law.law for law in entry.laws) or "no law"
+    blind = sum(entry.blind)
+    return (
+        f"forecast: {len(entry):,} held-out points by {said}, {blind:,} of them blind: entry {entry.number} of the "
+        f"ledger. Next: unsl check {entry.about}"
+    )
 
 
 def _refuse_changes(made: Plan, *, accepted: bool) -> None:

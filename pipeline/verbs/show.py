@@ -178,6 +178,42 @@ def _score(row: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def allocation(facts: Mapping[str, Any]) -> None:
+    """Optima, from `unsl allocate`."""
+    print(f"{facts['law']} spends {facts['cost']} so as to make {facts['metric']} best")
+    for answer in facts["answers"]:
+        if len(facts["answers"]) > 1:
+            print(f"with {answer['counting']} counted")
+        free = list(answer["exponents"])
+        rows = [
+            (
+                f"{one['budget']:.3g}",
+                *(f"{one['at'][name]:.4g} ({_range(one['intervals'][name])})" for name in free),
+                f"{one['metric']:.4f} ({_range(one['interval'])})",
+            )
+            for one in answer["optima"]
+        ]
+        _table(["budget", *free, facts["metric"]], rows)
+        for name, (slope, low, high) in answer["exponents"].items():
+            off = answer["optima"][-1]["off_by_two"].get(name)
+            costs = " and ".join("impossible" if rise is None else f"{rise:+.2%}" for rise in off or ())
+            print(
+                f"{name} grows as budget^{slope:.3f} ({low:.3f} to {high:.3f})"
+                + (f"; half and twice as much, at the largest budget: {costs} loss" if off else "")
+            )
+        for name in {name for one in answer["optima"] for name in one["edges"]}:
+            print(f"warning: nothing but the end of the search holds {name}: fix it, or bound it with --within")
+        if any(one["worth"] > 0 for one in answer["optima"]):
+            print("warning: at some of the budgets the law would rather spend less, and the whole is spent here")
+        far = max(((x, name) for one in answer["optima"] for name, x in one["beyond"].items()), default=(1.0, ""))
+        if far[0] > 1:
+            print(f"at the farthest, {far[1]} lies {far[0]:.3g} times outside what was fitted")
+
+
+def _range(ends: Sequence[float]) -> str:
+    return f"{ends[0]:.4g} to {ends[1]:.4g}"
+
+
 def failures(records: Sequence[CellRecord], *, tracebacks: bool) -> None:
     for record in records:
         print(f"{record.id}  {record.failure}: {record.message}")

@@ -87,6 +87,16 @@ def test_rmsle_and_its_error():
     assert str(score) == f"{score.value:.4f} ± {score.error:.4f}" and score.points == 3
 
 
+def test_the_fingerprint_is_of_the_measurements_not_of_how_they_are_listed():
+    rng = np.random.default_rng(0)
+    n, y, group = np.repeat([1.0, 2.0, 4.0], 2), rng.uniform(1, 2, 6), np.array([0, 0, 1, 1, 2, 2])
+    first = Table(inputs={"n": n}, y=y, group=group)
+    order = rng.permutation(6)
+    assert Table(inputs={"n": n[order]}, y=y[order], group=7 - 2 * group[order]).fingerprint == first.fingerprint
+    assert Table(inputs={"n": n}, y=y, group=np.array([0, 0, 1, 2, 2, 2])).fingerprint != first.fingerprint
+    assert Table(inputs={"n": n}, y=y + 1e-9, group=group).fingerprint != first.fingerprint
+
+
 FRAME = {
     "n": [1e6, 1e7, 1e8, 1e6],
     "lr": [1e-3, 1e-3, 1e-4, 1e-3],

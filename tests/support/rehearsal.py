@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import Axis, Metric, Split, Study
+from pipeline.forecasts import ForecastFirst, forecast_held_out
 from pipeline.plan import make_plan
 from pipeline.run import Driver, Executor, Outcome
 from pipeline.run.executors.inline import InlineExecutor
@@ -55,20 +56,23 @@ def run_study(
     retry_failed: bool = False,
     watch: Callable[[Driver], Any] | None = None,
     checkpoint_seconds: float = 30.0,
+    forecast: bool = False,
 ) -> Outcome:
-    """Run what is not done. `watch` is handed the driver before it starts."""
+    """Run what is not done, or forecast what is held out in between. `watch` is handed the driver before it starts."""
     made = make_plan(study, store)
+    planned = made.to_run(retry_failed=retry_failed)
+    first = ForecastFirst(study, planned, lambda: forecast_held_out(study, store), beside=executor is not None)
     with Writer.open(store) as writer:
         driver = Driver(
             study=study,
             writer=writer,
             executor=executor or InlineExecutor(device="cpu"),
-            listeners=listeners,
+            listeners=[*listeners, first],
             checkpoint_seconds=checkpoint_seconds,
         )
         if watch:
             watch(driver)
-        return driver.run(made.to_run(retry_failed=retry_failed), made.throughput)
+        return driver.run(first if forecast else planned, made.throughput)
 
 
 def sorted_points(store: Store, *, without: Sequence[str] = ("seconds",)):
