@@ -102,7 +102,7 @@ class _Tape(tape.Tape):
 
 def translate(fit: Fit) -> Program | None:
     """The prediction of a fit, ln of the loss; None for a law that computes with what no page has."""
-    if not fit.members:
+    if fit.belief is None:
         return None
     # Some laws hand a column as it is to functions of the tape, which take nodes; some to NumPy, which does not.
     for wrapped in (False, True):
@@ -112,16 +112,17 @@ def translate(fit: Fit) -> Program | None:
 
 
 def _recorded(fit: Fit, *, wrapped: bool) -> Program | None:
-    names = tuple(fit.members[0].form.frame.centre)
+    names = fit.columns
+    predicting = [fit.belief.equation] if fit.belief.equation else fit.members
     recorder, kept = _Recorder(len(names)), _Tape()
     total: Any = 0.0
-    for member in fit.members:
+    for member in predicting:
         form = member.form
         p = {name: tape.Node(kept, 0, float(raw)) for name, raw in zip(form.parameters, member.raw, strict=True)}
         z = {name: _Traced(recorder, k) - form.frame.centre[name] for k, name in enumerate(names)}
         out = form.log_y(p, {name: tape.Node(kept, 0, one) if wrapped else one for name, one in z.items()})
         total = total + (out.value if isinstance(out, tape.Node) else out)
-    answer = total * (1 / len(fit.members))
+    answer = total * (1 / len(predicting))
     return _needed(recorder, names, answer.register) if isinstance(answer, _Traced) else None
 
 

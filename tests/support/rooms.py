@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +52,7 @@ def behind_a_door(path: Path, plan: dict[str, list[Path]]) -> list[str]:
     """Imports of a file that reach past the door of another room: a room's door is its `__init__`.
 
     The flat files of a package, such as `trainers/contract.py`, are its hall: all rooms of the package walk through it.
+    A file that a door hands out by name, as `fitting` does `tape`, is taken at the door.
     """
     home = next(room for room, files in plan.items() if path in files)
     reached = []
@@ -59,7 +61,8 @@ def behind_a_door(path: Path, plan: dict[str, list[Path]]) -> list[str]:
         if room is None or room == home:
             continue
         inside = "." in room or room != home.split(".")[0]
-        past = module.removeprefix(room) or (f".{name}" if _is_module(f"{room}.{name}") else "")
+        handed_out = module == room and name in _handed_out(room)
+        past = module.removeprefix(room) or (f".{name}" if _is_module(f"{room}.{name}") and not handed_out else "")
         if inside and past and f"{module}.{name}" != room:
             reached.append(f"{room}{past}")
     return reached
@@ -82,6 +85,18 @@ def main() -> None:
 def _room_of(module: str, name: str, plan: dict[str, list[Path]]) -> str | None:
     parts = [*module.split("."), name]
     return next((one for one in (".".join(parts[:2]), parts[0]) if one in plan), None)
+
+
+@cache
+def _handed_out(room: str) -> set[str]:
+    """What a door lists in its `__all__`."""
+    tree = ast.parse(ROOT.joinpath(*room.split("."), "__init__.py").read_text())
+    lists = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and any(getattr(one, "id", "") == "__all__" for one in node.targets)
+    ]
+    return {name for one in lists for name in ast.literal_eval(one)}
 
 
 def _is_module(name: str) -> bool:
