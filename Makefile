@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: venv system quickstart test lint rooms mutants bench clean
+.PHONY: venv system quickstart test lint rooms mutants bench pictures clean
 
 venv: system $(VENV)/installed
 
@@ -31,6 +31,10 @@ test: venv
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The README's pictures, from the quickstart's report, in Chromium.
+pictures: quickstart
+	$(BIN)/python tests/support/pictures.py runs/quickstart/report.html experiments
 
 # The plan of the house from the code's own imports.
 rooms: venv

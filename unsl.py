@@ -7,12 +7,12 @@ packages beside this file.
 
 from __future__ import annotations
 
-import signal
+import atexit
+import os
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
-from pathlib import Path
 
-HOME = str(Path(__file__).resolve().parent)
+HOME = os.path.dirname(os.path.realpath(__file__))
 OURS = ("fitting", "pipeline", "trainers")
 
 
@@ -32,13 +32,25 @@ def main() -> int:
     try:
         from pipeline.cli import main
 
-        return main()
+        code = main()
     except KeyboardInterrupt:
         print("unsl: stopped", file=sys.stderr)
-        return 130
-    finally:
-        # What is left is tidying up, which a late Ctrl-C ends without a word.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        code = 130
+    _tidy_up(code)
+    return code
+
+
+def _tidy_up(code: int) -> None:
+    """What is left to do, which a late Ctrl-C ends without a word."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if "ray" in sys.modules:
+        # Ray's threads outlive `ray.shutdown` and have crashed the process while the interpreter was taken down.
+        atexit._run_exitfuncs()
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":

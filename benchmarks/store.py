@@ -28,7 +28,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests" / "suppo
 
 from pipeline import Axis, Metric, Split, Study
 from pipeline.plan import make_plan
-from pipeline.store import Ended, Failed, Failure, History, Measured, Store, Writer
+from pipeline.store import Ended, Event, Failed, Failure, History, Measured, Store, Writer
 from pipeline.store import points as files
 from trainers import Ending, Point
 
@@ -71,13 +71,14 @@ def fill(cells: int, root: str) -> None:
     with Writer.open(Store(root, NAME)) as writer:
         for first in range(0, cells, TOGETHER):
             some = study.cells[first : first + TOGETHER]
-            writer.begin(some, device="cpu")
-            writer.append([event for cell in some[:-1] for event in curve(cell.id, CURVE)])
-            writer.append([Ended(cell=cell.id, step=CURVE, ending=Ending.DONE) for cell in some[:-1]])
-            last = some[-1]
-            writer.append(curve(last.id, CURVE // 2))
+            *done, last = (cell.id for cell in some)
+            events: list[Event] = [event for cell in done for event in curve(cell, CURVE)]
+            events += [Ended(cell=cell, step=CURVE, ending=Ending.DONE) for cell in done]
+            events += curve(last, CURVE // 2)
             if first // TOGETHER % 10 == 0:
-                writer.append([Failed(cell=last.id, failure=Failure.BUG, message="no", traceback="no " * 300)])
+                events.append(Failed(cell=last, failure=Failure.BUG, message="no", traceback="no " * 300))
+            writer.begin(some, device="cpu")
+            writer.append(events)
             writer.commit()
         sys.stdout.flush()
         os._exit(0)
@@ -101,7 +102,7 @@ def fill_long(points: int, root: str) -> None:
             for event in [*curve(cell.id, LONG_CURVE), Ended(cell=cell.id, step=LONG_CURVE, ending=Ending.DONE)]:
                 history.take(event)
             histories.append(history)
-        folder.write(f"points/e00000001-{number:08d}-benchmark.parquet", files.write_cells(histories))
+        folder.write(f"points/e00000001-{number:08d}-benchmark.parquet", files.write_cells(histories)[0])
 
 
 def work(what: str, cells: int, root: str) -> None:

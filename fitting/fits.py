@@ -72,6 +72,12 @@ class Fit:
         return () if self.belief is None else self.belief.members
 
     @property
+    def predictors(self) -> tuple[Member, ...]:
+        """What predicts, by the mean of its logarithms: the one equation, or the members under the other condition."""
+        equation = None if self.belief is None else self.belief.equation
+        return self.members if equation is None else (equation,)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that a forecast needs: those that varied; none if the fit failed."""
         return () if self.belief is None else tuple(self.belief.members[0].form.frame.centre)

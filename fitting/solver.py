@@ -23,8 +23,8 @@ _SHRINK, _GROW = 0.25, 3.0
 # A start stops when two accepted steps in a row gain less than this fraction of the objective.
 _GAIN = 1e-5
 # A minimum: no column of the Jacobian has a larger cosine with the residuals than this (both with the prior's rows).
-# At 1e-5 no single coefficient could lower the objective by more than a part in 1e10.
-_STATIONARY = 1e-5
+# At 1e-6 no single coefficient could lower the objective by more than a part in 1e12.
+_STATIONARY = 1e-6
 _MU_START, _MU_GIVE_UP = 1e-2, 1e10
 
 

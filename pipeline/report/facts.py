@@ -300,38 +300,74 @@ class Provenance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForecastEntry:
-    """One line of a ledger: what was said of a target, when, and what came."""
+class Foretold:
+    """One forecast: what was said of a target, when, and what came."""
 
-    date: str
+    entry: int
+    """Number in the ledger."""
+    day: str
     law: str
-    target: str
+    target: Mapping[str, Any]
+    """The columns that vary among the targets."""
     median: float
     low: float
     high: float
+    """Of the 90% interval."""
     blind: bool
     """Whether no measurement of the target existed when it was made."""
     measured: float | None = None
+    """Absent while it has not been measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LawScore:
+    """How a law's blind forecasts did."""
+
+    law: str
+    forecasts: int
+    error: float
+    """Root mean squared error of ln y."""
+    bias: float
+    held_50: float
+    held_90: float
+    skill: float | None = None
+    """Part of the simplest law's CRPS that it saves."""
+    day: str = ""
+    """On which they were made; empty for all days together."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
-    """How often intervals of one nominal probability held."""
+    """How often a law's intervals held, by their nominal probability."""
 
-    level: float
-    held: float
-    forecasts: int
+    law: str
+    level: tuple[float, ...]
+    held: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ledger:
-    """Forecasts that were written down before their runs."""
+class LedgerFacts:
+    """Forecasts that were written down before their runs, and how they did."""
 
-    entries: tuple[ForecastEntry, ...]
     forecasts: int
     scored: int
     blind: int
+    """Of the scored ones."""
+    waiting: int
+    entries: int
+    first: str
+    last: str
+    """When the first and the last entry were made, UTC."""
+    simplest: str = ""
+    not_scored: Mapping[str, int] = field(default_factory=dict)
+    """By the reason."""
+    faults: tuple[str, ...] = ()
+    """What does not hold in the ledger."""
+    laws: tuple[LawScore, ...] = ()
+    days: tuple[LawScore, ...] = ()
     reliability: tuple[Reliability, ...] = ()
+    foretold: tuple[Foretold, ...] = ()
+    """Not all where they are very many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -392,7 +428,7 @@ class Facts:
     tasks: tuple[TaskFacts, ...]
     provenance: Provenance
     cells: CellsFacts | None = None
-    ledger: Ledger | None = None
+    ledger: LedgerFacts | None = None
     allocation: Allocation | None = None
     rounds: tuple[Round, ...] = ()
     next: tuple[NextRun, ...] = ()

@@ -25,7 +25,7 @@ from pipeline.report.drawing import (
     limits,
     log_x,
 )
-from pipeline.report.facts import LEVEL, CellsFacts, Column, LawFacts, Line, SliceFacts, TaskFacts
+from pipeline.report.facts import LEVEL, CellsFacts, Column, LawFacts, LedgerFacts, Line, SliceFacts, TaskFacts
 from pipeline.report.words import number, numbers, short
 
 MOST_INTERVALS = 400
@@ -258,6 +258,22 @@ def learning_curves(cells: CellsFacts, scale: MetricScale) -> str:
         axes.set_ylabel(scale.label)
 
     return draw(build, height=4.2, width=WIDTH * NARROW, label="learning curves")
+
+
+def reliability(ledger: LedgerFacts) -> str:
+    """Of intervals of each nominal probability, the share that held."""
+
+    def build(figure) -> None:
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, dashes=(4, 3))
+        for k, one in enumerate(ledger.reliability):
+            colour, marker = LEVELS[k % len(LEVELS)], MARKERS[k % len(MARKERS)]
+            axes.plot(one.level, one.held, color=colour, marker=marker, markersize=3, linewidth=1.2, label=one.law)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="nominal", ylabel="held")
+        if ledger.reliability:
+            axes.legend(loc="upper left")
+
+    return draw(build, height=3.6, width=3.6, label="reliability of the intervals")
 
 
 def outside_of(task: TaskFacts) -> np.ndarray:

@@ -92,6 +92,10 @@ class _Still:
     def residuals(self, task: TaskFacts) -> Markup:
         return Markup(figures.residuals(task, task.fits[0]))
 
+    def reliability(self) -> Markup:
+        assert self._facts.ledger is not None
+        return Markup(figures.reliability(self._facts.ledger))
+
     def curves(self) -> Markup:
         assert self._facts.cells is not None
         return Markup(figures.learning_curves(self._facts.cells, self._scale))
@@ -185,6 +189,7 @@ def _templates() -> jinja2.Environment:
     made.filters |= {
         "number": number,
         "exact": exact,
+        "count": lambda value: f"{value:,}" if value < 100_000 else number(value),
         "times": times,
         "duration": duration,
         "enumeration": enumeration,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,12 +16,6 @@ from pipeline.errors import PipelineError
 T = TypeVar("T")
 PARTIAL = ".partial"
 """Ending of local files that are being written, or that their writer died over."""
-TRIES = 5
-FIRST_PAUSE_SECONDS = 0.2
-"""Before a request is made again that an object store did not answer; twice as long each time, so six seconds in all.
-What lasts longer is told to the user."""
-FINAL = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
-"""Answers, not failures: asking again would not change them."""
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 """What file systems without hard links say."""
 
@@ -31,7 +24,7 @@ NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 class Folder:
     """A folder on a local disk or in an object store. Paths are relative to it, with `/`.
 
-    All methods raise OSError where the disk or the network fails, after several tries of the latter.
+    All methods raise OSError where the disk or the network fails.
     """
 
     url: str
@@ -179,21 +172,14 @@ class Folder:
             self.remove(*(f"{folder}/{name}".lstrip("/") for name in self.names(folder, ending=PARTIAL)))
 
     def _ask(self, request: Callable[..., T]) -> T:
-        """A request to the filesystem; to a remote one several times, until it is answered."""
+        """A request to the filesystem. Those of object stores ask again by themselves where they get no answer."""
         filesystem, _ = self._located
-        tries = 1 if self.is_local else TRIES
-        for number in range(1, tries + 1):
-            try:
-                return request(filesystem)
-            except FINAL:
-                raise
-            except Exception as error:  # Whatever a client of an object store raises.
-                if number == tries:
-                    raise (
-                        error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}")
-                    ) from error
-                time.sleep(FIRST_PAUSE_SECONDS * 2 ** (number - 1))
-        raise AssertionError("unreachable")
+        try:
+            return request(filesystem)
+        except OSError:
+            raise
+        except Exception as error:  # Whatever a client of an object store raises.
+            raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def _read_here(path: str, start: int) -> bytes | None:

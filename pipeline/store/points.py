@@ -30,13 +30,13 @@ class Footer:
     rows: int
 
 
-def write_cells(histories: Sequence[History]) -> bytes:
+def write_cells(histories: Sequence[History]) -> tuple[bytes, Footer]:
     """A file of cells that have ended."""
-    records = [history.record() for history in histories]
-    return write(rows(histories, records), records)
+    records = {history.description["id"]: history.record() for history in histories}
+    return _write(rows(histories, list(records.values())), records)
 
 
-def write(table, records: Sequence[CellRecord], *, replaces: Sequence[str] = ()) -> bytes:
+def _write(table, records: Mapping[str, CellRecord], replaces: Sequence[str] = ()) -> tuple[bytes, Footer]:
     import pyarrow
     import pyarrow.parquet
 
@@ -46,11 +46,12 @@ def write(table, records: Sequence[CellRecord], *, replaces: Sequence[str] = ())
         # Not as metadata of the schema, of which the file would hold a second copy.
         writer.add_key_value_metadata(
             {
-                CELLS: json.dumps([vars(record) for record in records]),
-                REPLACES: json.dumps(list(replaces)[-MOST_REPLACED:]),
+                CELLS: json.dumps([vars(record) for record in records.values()]),
+                REPLACES: json.dumps(replaces),
             }
         )
-    return sink.getvalue().to_pybytes()
+    footer = Footer(records=records, replaces=replaces, schema=table.schema, rows=len(table))
+    return sink.getvalue().to_pybytes(), footer
 
 
 def read_footer(name: str, end: bytes) -> Footer | None:
@@ -97,7 +98,7 @@ def only(table, cells: Sequence[str]):
     return table.filter(pyarrow.compute.is_in(table["cell"], pyarrow.array(list(cells), pyarrow.string())))
 
 
-def merge(files: Mapping[str, bytes], footers: Mapping[str, Footer], schema) -> bytes:
+def merge(files: Mapping[str, bytes], footers: Mapping[str, Footer], schema) -> tuple[bytes, Footer]:
     """Several files as one in a schema, each cell once: as the latest of them has it."""
     import pyarrow
 
@@ -109,5 +110,4 @@ def merge(files: Mapping[str, bytes], footers: Mapping[str, Footer], schema) -> 
         tables.append(fitted(table if len(new) == len(footers[name].records) else only(table, list(new)), schema))
         records |= new
     replaced = [*(old for name in sorted(files) for old in footers[name].replaces), *sorted(files)]
-    whole = pyarrow.concat_tables(reversed(tables))
-    return write(whole, list(records.values()), replaces=replaced)
+    return _write(pyarrow.concat_tables(reversed(tables)), records, replaced[-MOST_REPLACED:])

@@ -162,9 +162,9 @@ class Store:
         """The store as it is now."""
         return self._safely(self._look)
 
-    def know(self, name: str, footer: Footer) -> None:
-        """Spare this reader a file that its own writer has written."""
-        self._footers[name] = footer
+    def know(self, footers: Mapping[str, Footer]) -> None:
+        """Spare this reader the files that its own writer has written."""
+        self._footers = dict(footers)
 
     def _safely(self, reader):
         try:

@@ -23,6 +23,7 @@ from pipeline.store.history import History
 from pipeline.store.layout import bring_up_to_date
 from pipeline.store.lease import Lease
 from pipeline.store.naming import Names, to_merge
+from pipeline.store.points import Footer
 from pipeline.store.reader import Store
 from pipeline.study import Cell
 
@@ -141,7 +142,7 @@ class Writer:
         """
         ended = [history for history in self._open.values() if isinstance(history.last, Ended)]
         for batch in _batches(ended):
-            self._write_points(points.write_cells(batch))
+            self._write_points(*points.write_cells(batch))
             for history in batch:
                 record = history.record()
                 self._finished[record.id] = record
@@ -152,6 +153,7 @@ class Writer:
         self._remove_spent(ended, everything)
         self._merge_points()
         self._merge_journal()
+        self.store.know(self._footers)
 
     def _take_in(self) -> None:
         """What is in the store and was not written by this driver."""
@@ -210,7 +212,7 @@ class Writer:
             found = self.store.folder.read_all(f"{points.FOLDER}/{name}" for name in names)
         files = {path.rpartition("/")[2]: data for path, data in found.items()}
         if files.keys() == set(names):  # Else another driver merges them, and this one is about to hear of it.
-            self._write_points(points.merge(files, self._footers, self._schema))
+            self._write_points(*points.merge(files, self._footers, self._schema))
             self._remove(*(f"{points.FOLDER}/{name}" for name in names))
             for name in names:
                 del self._footers[name]
@@ -229,11 +231,10 @@ class Writer:
             for name in names:
                 del self._chunks[name]
 
-    def _write_points(self, data: bytes) -> None:
+    def _write_points(self, data: bytes, footer: Footer) -> None:
         name = self.names.next(points.ENDING)
         self._write(f"{points.FOLDER}/{name}", data)
-        self._footers[name] = points.read_footer(name, data)
-        self.store.know(name, self._footers[name])
+        self._footers[name] = footer
 
     def _write_chunk(self, lines: Sequence[dict[str, Any]]) -> None:
         name, data = self.names.next(journal.ENDING), journal.to_bytes(lines)

@@ -7,11 +7,13 @@ import datetime
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pipeline.analysis import analyse, fingerprint
-from pipeline.store import CellRecord, SavedFit
+from pipeline.errors import PipelineError
+from pipeline.store import CellRecord, SavedFit, Store
+from pipeline.study import Study
 from pipeline.verbs.output import read_json, say, write_json
 from pipeline.verbs.run import TRACKING_CLOSE_SECONDS
 from pipeline.verbs.verb import (
@@ -27,6 +29,9 @@ from pipeline.verbs.verb import (
     tracking_folder,
 )
 
+if TYPE_CHECKING:
+    from pipeline.report import LedgerFacts
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_study(parser)
@@ -37,58 +42,94 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=new_file, metavar="FILE", help="the HTML file (default: report.html in the study's store)"
     )
+    parser.add_argument("--serve", action="store_true", help="show it in a browser of this machine, and keep it new")
+    parser.add_argument("--port", type=int, default=0, help="of --serve (default: any that is free)")
     add_wandb(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    from pipeline.report import panels, study_facts, write_report
-    from pipeline.tracking import make_tracker, runs_url
     from pipeline.verbs import show
 
     study, store = study_and_store(options)
-    points = store.table()
     path = os.path.abspath(options.out or os.path.join(local_folder(store), "report.html"))
-    beside = os.path.splitext(path)[0] + ".json"
-    records, running = store.records(), store.holder() is not None
-    made_from = f"{fingerprint(study, points, laws=names(options.laws), seed=options.seed)}-{_states(records, running)}"
-    kept = read_json(beside) if os.path.exists(path) else {}
-    changes = question_changes(study, store)
-    unchanged = (kept.get("made_from"), kept.get("table", {}).get("question_changes")) == (made_from, changes)
-    if not unchanged:
-        analysis = analyse(study, points, laws=names(options.laws), seed=options.seed, question_changes=changes)
-        facts = study_facts(
-            analysis,
-            records=records,
-            points=points,
-            date=datetime.date.fromtimestamp(max(record.updated for record in records.values())),
-            running=running,
-            run_url=runs_url(options.wandb, study=study),
-        )
-        write_report(facts, path)
-        table = analysis.to_json()
-        kept = {"made_from": made_from, "table": table, "facts": facts.to_json()}
-        write_json(beside, kept)
-        tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store), store=store)
-        fit = SavedFit.from_rows([_flat(law) for law in table["laws"]], path, panels(facts))
-        try:
-            fit.save(store.folder)
-        except OSError as error:  # A store that one may only read is no reason to have no report.
-            say(f"the store does not keep this fit for `unsl sync`: {error}")
-        tracker.summarise(fit)
-        say(tracker.close(TRACKING_CLOSE_SECONDS).message)
+    kept, unchanged = _made(study, store, path, options)
     if options.json:
         write_json(options.json, kept["facts"])
     if options.json != "-":
         show.laws(kept["table"])
     note = " (unchanged: nothing was fitted again)" if unchanged else ""
     print(f"report: {path}{note}", file=sys.stderr if options.json == "-" else sys.stdout)
+    if options.serve:
+        from pipeline.report import Facts, render, serve
+
+        shown: list[str] = []
+
+        def page(live: str) -> str:
+            kept, unchanged = _made(study, store, path, options)
+            if not (unchanged and shown):
+                shown[:] = [render(Facts.from_json(kept["facts"]), live=live)]
+            return shown[0]
+
+        serve(page, port=options.port, announce=say)
     return 0
 
 
-def _states(records: Mapping[str, CellRecord], running: bool) -> str:
-    """Changes when the store says something else of a cell, its points apart."""
+def _made(study: Study, store: Store, path: str, options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
+    """What stands beside the report, and whether it is what stood there: else both are made."""
+    from pipeline.report import panels, study_facts, write_report
+    from pipeline.tracking import make_tracker, runs_url
+
+    points, records, running = store.table(), store.records(), store.holder() is not None
+    beside = os.path.splitext(path)[0] + ".json"
+    changes, ledger = question_changes(study, store), _ledger(study, store, points)
+    made_from = fingerprint(study, points, laws=names(options.laws), seed=options.seed)
+    made_from += f"-{_state(records, running, changes, ledger)}"
+    kept = read_json(beside) if os.path.exists(path) else {}
+    if kept.get("made_from") == made_from:
+        return kept, True
+    analysis = analyse(study, points, laws=names(options.laws), seed=options.seed, question_changes=changes)
+    facts = study_facts(
+        analysis,
+        records=records,
+        points=points,
+        date=datetime.date.fromtimestamp(max(record.updated for record in records.values())),
+        running=running,
+        run_url=runs_url(options.wandb, study=study),
+        ledger=ledger,
+    )
+    write_report(facts, path)
+    table = analysis.to_json()
+    kept = {"made_from": made_from, "table": table, "facts": facts.to_json()}
+    write_json(beside, kept)
+    tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store), store=store)
+    fit = SavedFit.from_rows([_flat(law) for law in table["laws"]], path, panels(facts))
+    try:
+        fit.save(store.folder)
+    except OSError as error:  # A store that one may only read is no reason to have no report.
+        say(f"the store does not keep this fit for `unsl sync`: {error}")
+    tracker.summarise(fit)
+    say(tracker.close(TRACKING_CLOSE_SECONDS).message)
+    return kept, False
+
+
+def _ledger(study: Study, store: Store, points: Any) -> LedgerFacts | None:
+    """What was forecast and what came of it; None where nothing was written down."""
+    from pipeline.forecasts import Ledger, check_ledger
+    from pipeline.report import ledger_facts
+
+    if points.empty:
+        return None
+    try:
+        checked = check_ledger(store, points, study=study)
+    except PipelineError:  # no forecast was written down yet
+        return None
+    return ledger_facts([] if checked.faults else Ledger(store.folder).entries(), checked)
+
+
+def _state(records: Mapping[str, CellRecord], running: bool, changes: Sequence[str], ledger: LedgerFacts | None) -> str:
+    """Changes when anything but the points does that a report shows."""
     known = sorted((one.id, one.status, one.failure, one.message) for one in records.values())
-    return hashlib.sha256(repr((known, running)).encode()).hexdigest()
+    return hashlib.sha256(repr((known, running, list(changes), ledger)).encode()).hexdigest()
 
 
 def _flat(law: dict[str, Any]) -> dict[str, Any]:

@@ -80,8 +80,32 @@ def test_huber_ignores_outliers():
 
 def test_endings_are_honest():
     form = Explosive(frame=LINE.frame)
-    found = solve(form, Z, np.sin(X), np.array([[0.0, 0.0], [50.0, 0.0]]), ridge=1e-3)
+    found = solve(form, Z, np.sin(X), np.array([[0.0, 0.0], [50.0, 0.0]]), ridge=1e-3, gain=0.0, budget=200)
     assert found.endings[0] is Ending.CONVERGED and found.endings[1] is Ending.FAILED
     assert math.isinf(found.objective[1])
     hurried = solve(LINE, Z, np.sin(X), np.full((1, 2), 30.0), ridge=0.0, budget=2)
     assert hurried.endings == (Ending.BUDGET_SPENT,)
+
+
+def test_small_gains_are_no_minimum():
+    """A start that is stopped because its steps gain little says so, and is not called converged."""
+    form = Explosive(frame=LINE.frame)
+    lazy = solve(form, Z, np.sin(X), np.array([[0.6, 3.0]]), ridge=1e-3, gain=0.9, budget=200)
+    assert lazy.endings == (Ending.STALLED,)
+    patient = solve(form, Z, np.sin(X), lazy.raw, ridge=1e-3, gain=0.0, budget=200)
+    assert patient.endings == (Ending.CONVERGED,) and patient.objective[0] < lazy.objective[0]
+    step = 1e-4 * np.eye(2)
+    around = np.concatenate([patient.raw + step, patient.raw - step])
+    stay = solve(form, Z, np.sin(X), around, ridge=1e-3, budget=0)
+    assert (stay.objective > patient.objective[0]).all()
+
+
+def test_what_is_fixed_stays_and_costs_no_prior():
+    start = np.array([[0.0, 0.7], [0.0, 0.0]])
+    fixed = np.array([[0.0, 1.0], [0.0, 0.0]])
+    found = solve(LINE, Z, np.sin(X), start, ridge=1e-3, fixed=fixed, gain=0.0)
+    assert found.raw[0, 1] == 0.7 and found.endings[0] is Ending.CONVERGED
+    intercept = np.mean(np.sin(X) - 0.7 * X) / (1 + 1e-3)
+    assert found.raw[0, 0] == pytest.approx(intercept, abs=1e-6)
+    assert found.objective[0] == pytest.approx(np.mean((intercept + 0.7 * X - np.sin(X)) ** 2) + 1e-3 * intercept**2)
+    np.testing.assert_allclose(found.raw[1], closed_form(np.sin(X), np.ones(X.size), 1e-3), atol=1e-6)

@@ -51,6 +51,7 @@ def behind_a_door(path: Path, plan: dict[str, list[Path]]) -> list[str]:
     """Imports of a file that reach past the door of another room: a room's door is its `__init__`.
 
     The flat files of a package, such as `trainers/contract.py`, are its hall: all rooms of the package walk through it.
+    A module that the door itself offers in its `__all__`, such as `fitting.tape`, is no reach.
     """
     home = next(room for room, files in plan.items() if path in files)
     reached = []
@@ -59,7 +60,8 @@ def behind_a_door(path: Path, plan: dict[str, list[Path]]) -> list[str]:
         if room is None or room == home:
             continue
         inside = "." in room or room != home.split(".")[0]
-        past = module.removeprefix(room) or (f".{name}" if _is_module(f"{room}.{name}") else "")
+        hidden = _is_module(f"{room}.{name}") and name not in _offered(room)
+        past = module.removeprefix(room) or (f".{name}" if hidden else "")
         if inside and past and f"{module}.{name}" != room:
             reached.append(f"{room}{past}")
     return reached
@@ -82,6 +84,14 @@ def main() -> None:
 def _room_of(module: str, name: str, plan: dict[str, list[Path]]) -> str | None:
     parts = [*module.split("."), name]
     return next((one for one in (".".join(parts[:2]), parts[0]) if one in plan), None)
+
+
+def _offered(room: str) -> set[str]:
+    """What a room's door lists in its `__all__`."""
+    for node in ast.parse(ROOT.joinpath(*room.split("."), "__init__.py").read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()
 
 
 def _is_module(name: str) -> bool:

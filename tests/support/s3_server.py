@@ -84,6 +84,8 @@ class S3Server:
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": "us-east-1",
+            # Of botocore, whose pauses are long; the filesystem above it asks again several times as well.
+            "AWS_MAX_ATTEMPTS": "1",
         }
 
     def _answer(self, moto: Any, app: Any, environ: dict[str, Any], start: Any) -> Any:
@@ -94,7 +96,9 @@ class S3Server:
             time.sleep(faults.draw.uniform(0, faults.slow_seconds))
         chance = faults.draw.random()
         if chance < faults.failing / 2:
-            return _busy(environ, start)
+            # What is sent must be read, or the connection breaks before the answer is heard.
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            return _busy(start)
         writes = method in ("PUT", "POST", "DELETE")
         if writes:
             with self._one_by_one:
@@ -104,7 +108,7 @@ class S3Server:
         else:
             answer = list(moto(app, environ, start if chance >= faults.failing else _ignore))
         if chance < faults.failing:
-            return _busy(environ, start)
+            return _busy(start)
         if "list-type" in parse_qs(environ.get("QUERY_STRING", "")) and faults.late_seconds:
             return [self._as_listed_before(b"".join(answer), path.strip("/"))]
         return answer
@@ -128,9 +132,6 @@ def _ignore(status: str, headers: Any, exc_info: Any = None) -> Any:
     return lambda data: None
 
 
-def _busy(environ: dict[str, Any], start: Any) -> list[bytes]:
-    body = environ.get("wsgi.input")
-    with suppress(Exception):  # What is sent must be read, or the connection breaks before the answer is heard.
-        body.read(int(environ.get("CONTENT_LENGTH") or 0))
+def _busy(start: Any) -> list[bytes]:
     start("503 Slow Down", [("Content-Type", "application/xml"), ("Content-Length", str(len(BUSY)))])
     return [BUSY]

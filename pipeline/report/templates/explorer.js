@@ -43,6 +43,7 @@ function explorer(root) {
       const span = Math.log(top(one) / one.low);
       const show = () => {
         output.textContent = number(state.at[one.name], 4);
+        output.dataset.value = state.at[one.name];
         input.setAttribute("aria-valuetext", output.textContent);
       };
       input.value = Math.round(1000 * Math.log(state.at[one.name] / one.low) / span);
@@ -106,10 +107,14 @@ function explorer(root) {
   function drawMap(width) {
     const height = Math.min(500, Math.max(320, width * 0.72)), [a, b] = [column(state.x), column(state.y)], n = 56;
     const [highA, highB] = [top(a), top(b)];
-    const grid = d3.range(n * n).map(k => [a.low * (highA / a.low) ** ((k % n) / (n - 1)), b.low * (highB / b.low) ** (Math.floor(k / n) / (n - 1))]);
+    // A cell of the raster beyond every edge, which is cut off: level lines end at the edge, not on it.
+    const wide = (low, high) => [0, 1].map(end => Math.log(low) + Math.log(high / low) * (end ? n / (n - 1) : -1 / (n - 1)));
+    const [spanA, spanB] = [wide(a.low, highA), wide(b.low, highB)];
+    const across = ([from, to], k) => Math.exp(from + (to - from) * (k + 0.5) / n);
+    const grid = d3.range(n * n).map(k => [across(spanA, k % n), across(spanB, Math.floor(k / n))]);
     const losses = predict(law().program, {...state.at, [a.name]: grid.map(one => one[0]), [b.name]: grid.map(one => one[1])}, n * n);
     const places = Array.from(losses, place), points = near();
-    const scale = metricAxis([...places, ...points.map(point => place(point.loss))], 560, 0);
+    const scale = metricAxis([...places, ...points.map(point => place(point.loss))], 200, 0);
     const box = {x1: Math.log(a.low), x2: Math.log(highA), y1: Math.log(b.low), y2: Math.log(highB)};
     const bends = (law().breaks ?? []).flatMap((one, k) => {
       const rest = d3.sum(Object.entries(one.weights), ([name, w]) => name === a.name || name === b.name ? 0 : w * Math.log(state.at[name]));
@@ -126,7 +131,7 @@ function explorer(root) {
       x: columnAxis(a, a.low, highA, width), y: {...columnAxis(b, b.low, highB, height * 1.6), labelAnchor: "top"},
       color: {type: "linear", domain: scale.domain, scheme: "cividis", reverse: SIGN > 0, legend: true, label: scale.label, ticks: scale.ticks, tickFormat: scale.tickFormat},
       marks: [
-        Plot.contour(places, {width: n, height: n, ...box, fill: d => d, stroke: "white", strokeOpacity: 0.35, strokeWidth: 0.6, thresholds: 18, blur: 0}),
+        Plot.contour(places, {width: n, height: n, x1: spanA[0], x2: spanA[1], y1: spanB[0], y2: spanB[1], clip: true, fill: d => d, stroke: "white", strokeOpacity: 0.35, strokeWidth: 0.6, thresholds: 18, blur: 0}),
         Plot.ruleX([Math.log(a.fitted_high)], {stroke: "white", strokeOpacity: 0.8, strokeDasharray: "3,3"}),
         Plot.ruleY([Math.log(b.fitted_high)], {stroke: "white", strokeOpacity: 0.8, strokeDasharray: "3,3"}),
         Plot.line(bends, {x: "x", y: "y", z: "k", stroke: "white", strokeWidth: 2.4, strokeDasharray: "8,4", clip: true}),

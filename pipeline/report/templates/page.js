@@ -82,6 +82,25 @@ function learningCurves(root) {
   });
 }
 
+function reliability(root) {
+  const laws = FACTS.ledger.reliability, points = laws.flatMap((one, k) => one.level.map((level, i) => ({law: one.law, k, level, held: one.held[i]})));
+  chart(root, width => {
+    const side = Math.min(width, 380), axis = {domain: [0, 1], ticks: 5, tickFormat: "%"};
+    return Plot.plot({
+      width: side, height: side * 0.94, marginLeft: 52, marginBottom: 42, style: STYLE, ariaLabel: "reliability of the intervals",
+      x: {...axis, label: "nominal", labelAnchor: "center", labelArrow: "none"}, y: {...axis, label: "held", labelArrow: "none"},
+      color: {domain: laws.map(one => one.law), range: laws.map((_, k) => LEVELS[k % LEVELS.length]), legend: true},
+      symbol: {domain: laws.map(one => one.law), range: laws.map((_, k) => SYMBOLS[k % SYMBOLS.length])},
+      marks: [
+        Plot.line([[0, 0], [1, 1]], {stroke: "var(--muted)", strokeDasharray: "4,3"}),
+        Plot.line(points, {x: "level", y: "held", stroke: "law", z: "law"}),
+        Plot.dot(points, {x: "level", y: "held", fill: "law", symbol: "law", r: 3}),
+        Plot.tip(points, Plot.pointer({x: "level", y: "held", title: one => `${one.law}: ${Math.round(100 * one.level)}% intervals held ${Math.round(100 * one.held)}%`, fill: "var(--paper)", stroke: "var(--grid)"})),
+      ],
+    });
+  });
+}
+
 // Tables sort by any column, and show the rows that hold every word of the filter.
 function sortable(table) {
   const body = table.tBodies[0];
@@ -102,14 +121,14 @@ function sortable(table) {
       body.append(...[...body.rows].sort((a, b) => down ? order(b, a) : order(a, b)));
     });
   });
-  const filter = table.closest("section").querySelector("input[type=search]");
+  const filter = table.closest(".tall")?.previousElementSibling?.querySelector("input[type=search]");
   if (filter) filter.addEventListener("input", () => {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const row of body.rows) row.hidden = !words.every(word => row.textContent.toLowerCase().includes(word));
   });
 }
 
-const PARTS = {hero, explorer, residuals, learningCurves};
+const PARTS = {hero, explorer, residuals, learningCurves, reliability};
 document.documentElement.classList.add("scripts");
 for (const root of document.querySelectorAll("[data-live]")) PARTS[root.dataset.live](root);
 for (const table of document.querySelectorAll("table.sortable")) sortable(table);

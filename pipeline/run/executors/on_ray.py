@@ -20,7 +20,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.errors import PipelineError
+from pipeline.errors import OutsideError, PipelineError
 from pipeline.run.code import Code
 from pipeline.run.executors import Line, Report, read_lines, run_jobs
 from pipeline.run.executors.by_name import stream_by_name
@@ -268,11 +268,16 @@ def _connect(workers: int | None) -> None:
     """Join the cluster that RAY_ADDRESS names, as in a submitted job; otherwise start one on this machine alone."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    quiet = {"log_to_driver": False, "logging_level": "error"}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
-    else:
-        ray.init(address="local", num_cpus=workers, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+    settings = {"log_to_driver": False, "logging_level": "error"}
+    if not (address := os.environ.get("RAY_ADDRESS")):
+        settings |= {"address": "local", "num_cpus": workers, "include_dashboard": False}
+        settings |= {"_node_ip_address": "127.0.0.1"}
+    try:
+        ray.init(**settings)
+    except Exception as error:  # Of many kinds, and a bare Exception where a node is too slow to start.
+        what = f"the cluster at {address} cannot be reached" if address else "Ray cannot be started on this machine"
+        remedy = "check RAY_ADDRESS" if address else "try again when the machine is less busy, or use --executor inline"
+        raise OutsideError(f"{what} ({_first_line(error)}): {remedy}") from error
 
 
 def _classify(error: RayError) -> Failure:
@@ -281,6 +286,6 @@ def _classify(error: RayError) -> Failure:
     return Failure.BUG if isinstance(error, RayTaskError) else Failure.PREEMPTED
 
 
-def _first_line(error: RayError) -> str:
+def _first_line(error: Exception) -> str:
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"

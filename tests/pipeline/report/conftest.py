@@ -16,8 +16,9 @@ from pipeline.report.facts import (
     Allocation,
     Coefficient,
     Error,
-    ForecastEntry,
-    Ledger,
+    Foretold,
+    LawScore,
+    LedgerFacts,
     NextRun,
     Optimum,
     Reliability,
@@ -55,17 +56,33 @@ def page(facts) -> str:
 @pytest.fixture(scope="session")
 def whole(facts) -> Facts:
     """Facts with every part that a report may have."""
-    entry = ForecastEntry(
-        date="2026-02-03T04:05:06Z", law="cf", target="parameters=7e9", median=2.5, low=2.4, high=2.6, blind=True
+    said = Foretold(
+        entry=1,
+        day="2026-02-03",
+        law="cf",
+        target={"parameters": 7e9},
+        median=2.5,
+        low=2.4,
+        high=2.6,
+        blind=True,
     )
+    score = LawScore(law="cf", forecasts=2, error=0.1, bias=0.02, held_50=0.5, held_90=0.9, skill=0.25)
     return replace(
         facts,
-        ledger=Ledger(
-            entries=(entry, replace(entry, measured=2.55)),
-            forecasts=2,
-            scored=1,
-            blind=2,
-            reliability=(Reliability(level=0.9, held=0.88, forecasts=40),),
+        ledger=LedgerFacts(
+            forecasts=3,
+            scored=2,
+            blind=1,
+            waiting=1,
+            entries=2,
+            first="2026-02-03T04:05:06Z",
+            last="2026-03-03T04:05:06Z",
+            simplest="m2",
+            not_scored={"the question changed: split": 4},
+            laws=(score,),
+            days=(replace(score, day="2026-02-03"), replace(score, day="2026-03-03")),
+            reliability=(Reliability(law="cf", level=(0.1, 0.5, 0.9), held=(0.1, 0.4, 0.95)),),
+            foretold=(said, replace(said, measured=2.55), replace(said, measured=3.0, blind=False)),
         ),
         allocation=Allocation(
             law="cf",

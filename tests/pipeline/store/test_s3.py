@@ -1,45 +1,47 @@
-"""The store in an object store: a real S3 protocol, spoken by a server on loopback."""
+"""The store in an object store: a real S3 protocol, spoken by a server on loopback that can also misbehave."""
 
 from __future__ import annotations
 
-import fsspec
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
-from moto.server import ThreadedMotoServer
+from cells import CELLS, bury, ended, finish, measured
 from rehearsal import Told, make_study, run_study, sorted_points
+from s3_server import BUCKET, Faults, S3Server
 
 from pipeline import PipelineError
 from pipeline.store import Folder, Store, Writer
+from pipeline.store import lease as leases
+from pipeline.store.lease import Lease
 
-BUCKET = "studies"
+ROOT = f"s3://{BUCKET}/runs"
 
 
 @pytest.fixture(scope="module")
-def endpoint():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def running():
+    with S3Server.running() as server:
+        yield server
 
 
 @pytest.fixture
-def remote(endpoint, monkeypatch) -> Store:
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    fsspec.config.conf.clear()
-    filesystem = fsspec.filesystem("s3", skip_instance_cache=True)
-    if filesystem.exists(BUCKET):
-        filesystem.rm(BUCKET, recursive=True)
-    filesystem.mkdir(BUCKET)
-    return Store(f"s3://{BUCKET}/runs", "rehearsal")
+def server(running) -> S3Server:
+    """With an empty bucket."""
+    Folder(f"s3://{BUCKET}").remove_below("")
+    yield running
+    running.faults = Faults()
 
 
-def test_files_are_whole_or_absent(remote):
+@pytest.fixture
+def remote(server) -> Store:
+    return Store(ROOT, "rehearsal")
+
+
+def fresh() -> Store:
+    return Store(ROOT, "rehearsal")
+
+
+def test_files_are_whole_or_absent(server):
     folder = Folder(f"s3://{BUCKET}/files")
     assert folder.names() == []
     folder.write("a/b", b"one")
@@ -49,6 +51,8 @@ def test_files_are_whole_or_absent(remote):
     assert folder.create("lease", b"mine")
     assert not folder.create("lease", b"yours")
     assert folder.read("lease") == b"mine"
+    assert folder.read_all(["a/b", "nothing", "lease"]) == {"a/b": b"two", "lease": b"mine"}
+    assert folder.read_ends({"a/b": 3, "nothing": 3}, 2) == {"a/b": b"wo"}
     folder.remove("lease", "nothing")
     folder.remove_below("a", "nothing")
     assert folder.names() == []
@@ -75,7 +79,7 @@ def test_a_study_runs_stops_and_goes_on(remote, store):
 def test_one_driver_and_readers_beside_it(remote):
     with Writer.open(remote):
         with pytest.raises(PipelineError, match="another driver"):
-            Writer.open(remote).__enter__()
+            Writer.open(fresh()).__enter__()
         assert remote.holder()
     assert remote.holder() is None
 
@@ -84,4 +88,99 @@ def test_pandas_reads_it_without_us(remote):
     import pandas
 
     run_study(make_study(), remote)
-    assert len(pandas.read_parquet(f"s3://{BUCKET}/runs/rehearsal/points")) == 48
+    assert len(pandas.read_parquet(f"{ROOT}/rehearsal/points")) == 48
+
+
+def test_what_is_read_once_is_not_read_again(remote, server):
+    """Two requests where nothing is new; files are asked for together."""
+    with Writer.open(remote) as writer:
+        for cell in CELLS[:4]:
+            finish(writer, [cell])
+    reader = fresh()
+    reader.records()
+    server.requests.clear()
+    assert len(reader.records()) == 4
+    assert set(server.requests) == {"GET"} and server.requests["GET"] <= 3, "of an empty folder s3fs asks twice"
+    cursor = reader.changes().cursor
+    server.requests.clear()
+    assert not reader.changes(cursor).records
+    assert set(server.requests) == {"GET"} and server.requests["GET"] <= 3
+
+
+def test_of_many_simultaneous_starts_one_wins(remote):
+    for number in range(3):
+
+        def start(_):
+            try:
+                return Lease.acquire(Folder(remote.folder.url))
+            except PipelineError:
+                return None
+
+        with ThreadPoolExecutor(16) as pool:
+            won = [lease for lease in pool.map(start, range(16)) if lease]
+        assert len(won) == 1
+        won[0].release()
+        if number:
+            bury(remote)
+
+
+def test_an_answer_that_was_lost_is_no_lost_lease(remote, server, monkeypatch):
+    """The server has made the lease, and says 503: asked again, it says that there is one. It is ours."""
+    server.faults = Faults(failing=0.5, seed=3)
+    for _ in range(6):
+        assert Folder(remote.folder.url).create(f"once/{_}", f"mine {_}".encode())
+
+
+def test_a_store_that_fails_and_dawdles_loses_nothing(remote, server, store, monkeypatch):
+    study = make_study()
+    run_study(study, store)
+    server.faults = Faults(failing=0.1, slow_seconds=0.01, late_seconds=0.3)
+    run_study(study, remote)
+    run_study(study, fresh())
+    server.faults = Faults()
+    with Writer.open(fresh()):
+        pass
+    assert sorted_points(fresh()).equals(sorted_points(store))
+    held = [cell for footer in fresh().look().footers.values() for cell in footer.records]
+    assert sorted(held) == sorted(cell.id for cell in study.cells)
+
+
+def test_two_drivers_on_a_store_that_misbehaves(remote, server, monkeypatch):
+    """One is silent and is given up; it wakes in the middle of the other's work, and both go on as far as they can."""
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 1e6)
+    server.faults = Faults(failing=0.05, late_seconds=0.2)
+    silent, awake = threading.Event(), threading.Event()
+
+    def paused() -> None:
+        with pytest.raises(PipelineError, match="taken this study over"), Writer.open(fresh()) as writer:
+            finish(writer, CELLS[:2])
+            writer.begin(CELLS[2:4], device="cpu")
+            writer.append([measured(CELLS[2].id, 1), ended(CELLS[2].id)])
+            bury(remote)
+            silent.set()
+            awake.wait(60)
+            writer.commit()
+
+    thread = threading.Thread(target=paused)
+    thread.start()
+    assert silent.wait(60)
+    with Writer.open(fresh()) as writer:
+        finish(writer, CELLS[2:5])
+        awake.set()
+        finish(writer, CELLS[5:])
+    thread.join()
+    server.faults = Faults()
+    with Writer.open(fresh()):
+        pass
+    assert {cell for cell, record in fresh().records().items() if record.finished} == {cell.id for cell in CELLS}
+    held = [cell for footer in fresh().look().footers.values() for cell in footer.records]
+    assert sorted(held) == sorted(cell.id for cell in CELLS)
+    assert not fresh().folder.names("journal")
+
+
+def test_a_server_that_is_gone_is_one_clear_error(remote, server, monkeypatch):
+    server.faults = Faults(failing=1.0)
+    with pytest.raises(PipelineError, match="cannot be read"):
+        remote.records()
+    with pytest.raises(PipelineError, match="cannot be written"):
+        Writer.open(remote).__enter__()

@@ -230,6 +230,15 @@ def test_what_fails_outside_is_one_line_and_exit_code_3(words, message, capsys, 
     assert re.search(message, line), line
 
 
+def test_a_cluster_that_cannot_be_reached_is_named(capsys, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:1")
+    monkeypatch.setattr("ray.init", lambda **settings: [][0])
+    line = said(capsys, "run unrun --wandb off", 3)
+    assert "the cluster at ray://127.0.0.1:1 cannot be reached (IndexError: list index out of range)" in line
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert "or use --executor inline" in said(capsys, "run unrun --wandb off", 3)
+
+
 def test_another_driver_is_waited_for_if_one_asks_to(here, capsys):
     write_study(here, make_study(name="held"))
     with ExitStack() as stack:
