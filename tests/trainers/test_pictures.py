@@ -108,7 +108,7 @@ def test_parquet_with_a_split_for_the_test(cache, folder, tmp_path):
 
 
 def test_wrong_sets_are_refused_in_one_line(cache, folder, tmp_path):
-    with pytest.raises(TrainerError, match="neither 'procgen', 'hub:NAME' nor a path"):
+    with pytest.raises(TrainerError, match="neither 'procgen', 'fashion-mnist', 'hub:NAME' nor a path"):
         colours(tmp_path / "none")
     with pytest.raises(TrainerError, match="no column 'kind', only image, label: set picture_column"):
         colours(folder, label_column="kind")

@@ -2,8 +2,9 @@
 
     procgen                     the default, and needs no download: frames of the sixteen Procgen games. A class is a
                                 game in one of its two modes, a picture is a level of its own after a few random actions
+    fashion-mnist               70,000 pictures of clothes, as Debian's package `dataset-fashion-mnist` installs them
     hub:NAME or hub:NAME:SUBSET a data set of the Hugging Face hub
-    a path                      a folder of one folder a class, or Parquet files as `datasets` writes them
+    a path                      a folder of one folder a class, Parquet files as `datasets` writes them, or idx files
 
 A set has three parts. Classes stand in one seeded order: the first ones are trained on (`train`) and tested on other
 pictures (`test`), those that follow are for the few-shot probe alone (`few_shot`). The pictures of a part stand in one
@@ -34,6 +35,7 @@ import numpy as np
 from trainers.contract import TrainerError
 from trainers.data import cache_folder, keeping, nested_subset
 from trainers.procgen import ACTIONS, FIRST_TEST_LEVEL, MODES, SCORES, TEST_LEVELS, Games, engine_seeds
+from trainers.vision.idx import idx_files, idx_splits
 
 PREPARATION = 1
 """Raise it when the same set is prepared differently: old caches are then left alone."""
@@ -306,8 +308,11 @@ class _DataSet:
                 records["picture"][place] = pixels
         return records
 
-    def _decoded(self, stored: dict, row: int, resolution: int) -> np.ndarray:
+    def _decoded(self, stored: dict | np.ndarray, row: int, resolution: int) -> np.ndarray:
         from PIL import Image
+
+        if isinstance(stored, np.ndarray):
+            return _fitted(np.stack([stored] * 3, axis=-1), resolution)
 
         try:
             with Image.open(io.BytesIO(stored["bytes"]) if stored["bytes"] else stored["path"]) as picture:
@@ -319,9 +324,16 @@ class _DataSet:
             ) from error
 
 
-@lru_cache(maxsize=2)
 def _load(name: str, picture_column: str, label_column: str) -> tuple[dict, list]:
-    """Splits by name, their pictures undecoded, and what decides them. Loading is slow, so that cells share it."""
+    """Splits by name, their pictures undecoded, and what decides them."""
+    if (files := idx_files(name)) is not None:
+        return idx_splits(name, files, (picture_column, label_column)), [*_about(files), picture_column, label_column]
+    return _load_with_datasets(name, picture_column, label_column)
+
+
+@lru_cache(maxsize=2)
+def _load_with_datasets(name: str, picture_column: str, label_column: str) -> tuple[dict, list]:
+    """As `_load`. This is slow, so that cells share it."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -349,13 +361,19 @@ def _load(name: str, picture_column: str, label_column: str) -> tuple[dict, list
     return splits, [*about, *fingerprints, picture_column, label_column]
 
 
+def _about(files: list[Path]) -> list:
+    return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
 def _files(name: str) -> tuple[list, dict]:
     """What a path holds: its files with their sizes and times, and how `datasets` is to read them."""
     path = Path(name).expanduser()
     if not path.exists():
-        raise TrainerError(f"pictures '{name}' are neither 'procgen', 'hub:NAME' nor a path that exists here")
+        raise TrainerError(
+            f"pictures '{name}' are neither 'procgen', 'fashion-mnist', 'hub:NAME' nor a path that exists here"
+        )
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    about = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    about = _about(files)
     parquet = [file for file in files if file.suffix == ".parquet"]
     if not parquet:
         return about, {"path": "imagefolder", "data_dir": str(path)}

@@ -77,7 +77,8 @@ class VisionConfig:
     patch_size: int = 8
     """Side of a patch in pixels. The stem of a `resnet` shrinks pictures by this: 1, 2 or the published 4."""
     pictures: str = "procgen"
-    """The set: `procgen`, `hub:NAME`, `hub:NAME:SUBSET`, a folder of one folder a class, or Parquet files."""
+    """The set: `procgen`, `fashion-mnist`, `hub:NAME`, `hub:NAME:SUBSET`, or a folder: of one folder a class, of
+    Parquet files, or of the idx files of MNIST and its like."""
     picture_column: str = "image"
     """The field of a data set's record that holds the picture."""
     label_column: str = "label"
