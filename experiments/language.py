@@ -40,7 +40,7 @@ _GPU = replace(
     STUDY,
     name="language-gpu",
     fixed=_FINEWEB
-    | {"corpus_tokens": 140_000_000, "validation_tokens": 2_000_000, "vocabulary": 16_384}
+    | {"corpus_tokens": 512_000_000, "validation_tokens": 2_000_000, "vocabulary": 16_384}
     | {"architecture": "llama", "depth": 8, "head_size": 64, "context_length": 512}
     | {"steps": 2_000, "batch_size": 65_536},
     axes=[

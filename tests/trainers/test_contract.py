@@ -94,7 +94,7 @@ SMALL = {
                 {"label_noise": 0.2, "weight_decay": 0.1},
             )
         ],
-        "diverging": {"bits": 12, "width": 8, "steps": 300, "init_scale": 1e20, "learning_rate": 1e20},
+        "diverging": {"bits": 12, "test_size": 64, "width": 8, "steps": 300, "init_scale": 1e20, "learning_rate": 1e20},
         "refused": {"parity_bits": 99},
     },
     "procgen": {

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trainers import TrainerError
-from trainers.language.downstream import TASKS, load_task, log_likelihoods
+from trainers.language.downstream import COMMON_SENSE, TASKS, common_sense, load_task, log_likelihoods
 
 RECORDS = {
     "lambada": {"text": "she opened the door"},
@@ -128,6 +128,31 @@ def test_log_likelihoods_are_sums_over_the_continuation():
     assert list(greedy) == [False, False, False]
 
 
+@pytest.mark.parametrize("odds", [50.0, 1.5])
+def test_of_every_position_two_numbers_leave_the_device(monkeypatch, odds):
+    """Not the vocabulary: tensors are watched as they pass to the host, and the scores are those of all of it."""
+    moved = []
+    cpu = torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: moved.append(tensor.numel()) or cpu(tensor))
+    pairs = [(encode("some context"), encode(" b")), (encode("x"), encode(" bcd"))]
+    logits = after({ord(" "): ord("b"), ord("b"): ord("c")}, odds)
+    scores, _ = log_likelihoods(pairs, logits, context_length=64)
+    assert 0 < sum(moved) <= 2 * 2 * (max(len(a) + len(b) for a, b in pairs) - 1)
+    for score, (context, continuation) in zip(scores, pairs, strict=True):
+        tokens = np.array([*context, *continuation])
+        whole = logits(tokens[None, :-1]).log_softmax(-1)[0]
+        expected = sum(float(whole[i - 1, tokens[i]]) for i in range(len(context), len(tokens)))
+        assert score == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_mean_over_the_common_sense_sets():
+    assert len(COMMON_SENSE) == 7 and set(COMMON_SENSE) <= set(TASKS)
+    metrics = {f"{task}_error": place / 10 for place, task in enumerate(COMMON_SENSE)} | {"boolq_error": 1.0}
+    assert common_sense(metrics) == {"common_sense_error": pytest.approx(0.3)}
+    del metrics["siqa_error"]
+    assert common_sense(metrics) == {}
+
+
 def test_greedy_decoding_solves_a_known_word(tmp_path):
     path = write(tmp_path / "lambada.jsonl", {"text": "x bc"}, {"text": "x bd"})
     metrics = load_task(path, encode=encode, context_length=50, most=10).measure(
@@ -148,9 +173,25 @@ def test_a_question_longer_than_the_context_keeps_its_end():
     assert seen == [(1, 8)] and scores[0] == pytest.approx(np.log(1 / 256) + np.log(50 / 305), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_every_question_of_the_hub_is_asked(name, monkeypatch):
+    """The hub of today runs no loading scripts: Social IQa is there in a copy of plain files."""
+    import datasets
+
+    def load(path, subset, split):
+        if path == "allenai/social_i_qa":
+            raise RuntimeError("Dataset scripts are no longer supported, but found social_i_qa.py")
+        return datasets.Dataset.from_list([RECORDS[name]] * 501)
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    assert len(load_task(name, encode=encode, context_length=9).answers) == 501
+    assert len(load_task(name, encode=encode, context_length=9, most=3).answers) == 3
+
+
 def test_how_many_questions(tmp_path):
     path = write(tmp_path / "boolq.jsonl", *[RECORDS["boolq"]] * 9)
     assert len(load_task(path, encode=encode, context_length=9, most=4).answers) == 4
+    assert len(load_task(path, encode=encode, context_length=9).answers) == 9
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,26 @@ def test_schedules(schedule, warm, middle, last):
     assert learning_rate_factor(config, 99) == pytest.approx(last, abs=1e-3)
 
 
+def windows_of(**settings) -> set[bytes]:
+    """The windows that a run sees in an epoch."""
+    config = dataclasses.replace(SMALL, **settings)
+    windows, seen = Windows(open_text(config), config), config.dataset_size // config.batch_size
+    return {window.tobytes() for step in range(seen) for window in windows.batch(step)}
+
+
+def test_the_seed_draws_the_training_text_from_all_of_it():
+    config = dataclasses.replace(SMALL, dataset_size=16_000)
+    text = open_text(config)
+    first = np.asarray(text.training[: 16_000 + 16])
+    beginning = {first[i : i + 17].astype(np.int64).tobytes() for i in range(0, 16_000, 16)}
+    one, other = windows_of(dataset_size=16_000, seed=1), windows_of(dataset_size=16_000, seed=2)
+    share = 16_000 / len(text.training)
+    assert share < 0.2
+    for a, b in ((one, beginning), (other, beginning), (one, other)):
+        assert len(a & b) / len(a) == pytest.approx(share, abs=0.06)
+    assert windows_of(dataset_size=4_000, seed=1) < one, "a larger set holds the smaller one of its seed"
+
+
 def test_before_its_decay_a_long_run_is_a_short_one():
     short = dataclasses.replace(SMALL, schedule="wsd", steps=40, decay_share=0.2)
     long = dataclasses.replace(short, steps=400)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainers import Point, load_trainer
+from trainers import Point, TrainerError, load_trainer
 from trainers.data import EpochOrder
 from trainers.loop import log_spaced_steps
 from trainers.math.parity import Examples, ParityConfig, PerceptronCohort
@@ -33,7 +33,7 @@ class Quiet:
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_counts_are_those_of_the_real_model(depth):
-    config = ParityConfig(bits=10, width=7, depth=depth, batch_size=5, steps=10)
+    config = ParityConfig(bits=10, width=7, depth=depth, batch_size=5, steps=10, test_size=64)
     cohort = PerceptronCohort(PARITY, [config], [0], "cpu")
     assert PARITY.count(config).parameters == cohort.weights.shape[1]
     with FlopCounterMode(display=False) as counter:
@@ -42,7 +42,7 @@ def test_counts_are_those_of_the_real_model(depth):
 
 
 def test_labels_are_the_parity_of_the_first_bits():
-    config = ParityConfig(bits=9, parity_bits=3, dataset_size=500, batch_size=50)
+    config = ParityConfig(bits=9, parity_bits=3, dataset_size=500, batch_size=50, test_size=64)
     bits, labels = Examples(config).batches(0, 10)
     assert (labels == 1 - 2 * (bits[..., :3].astype(int).sum(-1) % 2)).all()
     assert 0.3 < bits.mean() < 0.7
@@ -63,10 +63,32 @@ def test_a_larger_set_begins_with_the_smaller():
     assert (large._packed[:64] == small._packed).all()
 
 
-def test_training_and_test_examples_differ():
-    config = ParityConfig(bits=64, dataset_size=2_000, batch_size=100)
-    training = {bits.tobytes() for bits in Examples(config).batches(0, 20)[0].reshape(-1, 64)}
-    assert not training & {bits.tobytes() for bits in Examples.test_set(config)[0]}
+def patterns(bits: np.ndarray) -> set[bytes]:
+    return {pattern.tobytes() for pattern in bits.reshape(-1, bits.shape[-1])}
+
+
+@pytest.mark.parametrize("bits, test_size", [(3, 4), (12, 1_024), (13, 4_096), (16, 4_096), (64, 4_096), (70, 64)])
+def test_no_test_example_is_trained_on(bits, test_size):
+    config = ParityConfig(bits=bits, test_size=test_size, dataset_size=20_000, batch_size=100, steps=200)
+    inputs, labels = Examples(config).batches(0, 200)
+    training, test = patterns(inputs), patterns(Examples.test_set(config)[0])
+    assert not training & test
+    assert len(training | test) > min(2**bits, 20_000) * 0.7, "the others are all there"
+    assert (labels == 1 - 2 * (inputs[..., :3].astype(int).sum(-1) % 2)).all()
+
+
+def test_a_larger_set_of_few_bits_begins_with_the_smaller():
+    """Also where examples were drawn again."""
+    small, large = (
+        Examples(ParityConfig(bits=10, test_size=512, dataset_size=size, batch_size=64, steps=100))
+        for size in (300, 5_000)
+    )
+    assert (large._packed[:300] == small._packed).all()
+
+
+def test_a_test_set_leaves_patterns_for_training():
+    with pytest.raises(TrainerError, match="test_size = 129 must be at least 1 and at most half of the 256 patterns"):
+        ParityConfig(bits=8, test_size=129)
 
 
 def test_parity_is_learned_and_noise_sets_the_floor():

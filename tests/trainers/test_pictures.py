@@ -35,6 +35,39 @@ def test_frames_of_games_are_equal_everywhere_and_balanced(cache, monkeypatch):
     assert frames("few_shot", 6)[1].tolist() == [0, 1, 0, 1, 0, 1]
 
 
+def taken(found: PictureSet, count: int, seed: int) -> list[bytes]:
+    pictures, labels = found.part("train", count, "cpu", seed=seed).take(np.arange(count))
+    return [
+        picture.tobytes() + bytes([label]) for picture, label in zip(pictures.numpy(), labels.tolist(), strict=True)
+    ]
+
+
+def test_the_seed_draws_training_pictures_from_the_whole_set(cache, folder):
+    found = colours(folder)
+    samples = [taken(found, 6, seed) for seed in range(30)]
+    assert len({frozenset(sample) for sample in samples}) > 25
+    assert len({picture for sample in samples for picture in sample}) == 22, "every picture is drawn by some seed"
+    assert taken(found, 15, 3)[:6] == samples[3] and len(set(taken(found, 22, 3))) == 22
+    pictures, _ = found.part("train", 22, "cpu").take(np.arange(22))
+    whole = {picture.tobytes() for picture in pictures.numpy()}
+    assert all(picture[:-1] in whole for picture in samples[0])
+
+
+def test_a_sample_spans_the_shards_of_a_set(cache, folder, monkeypatch):
+    monkeypatch.setattr("trainers.vision.pictures.SHARD", 4)
+    in_shards = [taken(colours(folder), 22, seed) for seed in (0, 1)]
+    shutil.rmtree(cache)
+    monkeypatch.undo()
+    monkeypatch.setenv("UNSL_CACHE", str(cache))
+    assert in_shards == [taken(colours(folder), 22, seed) for seed in (0, 1)]
+
+
+def test_every_seed_has_frames_of_its_own(cache):
+    games = PictureSet(pictures="procgen", resolution=16, classes=2, few_shot_classes=0)
+    one, other = taken(games, 8, 0), taken(games, 8, 1)
+    assert not set(one) & set(other) and taken(games, 4, 1) == other[:4]
+
+
 def test_reading_ahead_changes_nothing(cache, folder):
     part = colours(folder).part("train", 22, "cpu")
     expected = [part.take(rows)[0] for rows in (np.arange(5), np.arange(5, 9), np.arange(3))]
@@ -75,7 +108,7 @@ def test_parquet_with_a_split_for_the_test(cache, folder, tmp_path):
 
 
 def test_wrong_sets_are_refused_in_one_line(cache, folder, tmp_path):
-    with pytest.raises(TrainerError, match="neither 'procgen', 'hub:NAME' nor a path"):
+    with pytest.raises(TrainerError, match="neither 'procgen', 'fashion-mnist', 'hub:NAME' nor a path"):
         colours(tmp_path / "none")
     with pytest.raises(TrainerError, match="no column 'kind', only image, label: set picture_column"):
         colours(folder, label_column="kind")

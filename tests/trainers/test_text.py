@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import multiprocessing
 from pathlib import Path
@@ -103,6 +104,23 @@ def test_records_are_packed_from_their_column(kind, tmp_path):
     assert sorted(documents)[1:] == sorted(rows) and documents[:200] != rows
     with pytest.raises(TrainerError, match="no column 'text', only body: set text_column"):
         pack(text=str(path))
+
+
+def test_a_part_of_a_corpus_is_a_sample_of_all_of_it(tmp_path):
+    """Of two files and of two kinds, a tenth: documents from everywhere, in no order of theirs."""
+    texts = [f"document {number:05d} " + "word " * 10 for number in range(20_000)]
+    records = "".join(json.dumps({"text": text}) + "\n" for text in texts[:10_000])
+    (tmp_path / "a.jsonl").write_text(records)
+    for name, part in {"b": texts[10_000:15_000], "c": texts[15_000:]}.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(part))
+    packed = pack(text=str(tmp_path), most_tokens=130_000)
+    words = bytes(packed.training).decode().replace(END.decode(), " ").split()
+    numbers = np.array([int(word) for before, word in itertools.pairwise(words) if before == "document"])
+    assert 1_500 < len(numbers) < 2_500
+    shares = np.histogram(numbers, bins=4, range=(0, 20_000))[0] / len(numbers)
+    assert shares.min() > 0.1, shares
+    of_records = numbers[numbers < 10_000]
+    assert np.histogram(of_records, bins=10, range=(0, 10_000))[0].min() > 0.05 * len(of_records)
 
 
 def test_packing_ends_at_the_most_tokens(tmp_path):

@@ -6,6 +6,7 @@ prompts are those of lm-evaluation-harness, so that errors can be compared with 
     TASK_error        share of questions whose most probable continuation is wrong (1 - acc)
     TASK_error_norm   the same with every log-likelihood divided by the bytes of its continuation (1 - acc_norm)
     lambada_nats      nats of the last word, which has no choices: its error is that of greedy decoding
+    common_sense_error, common_sense_error_norm     the means over the seven sets of `COMMON_SENSE`, where all are asked
 
 A task is a name of `TASKS`, whose questions come from the Hugging Face hub, or a path to JSON lines. Each line there is
 a record of the task that the file's name begins with (`hellaswag.jsonl`, `arc_easy-small.jsonl`), or, for any other
@@ -24,6 +25,8 @@ import numpy as np
 
 from trainers.contract import TrainerError
 
+COMMON_SENSE = ("piqa", "siqa", "hellaswag", "winogrande", "arc_easy", "arc_challenge", "openbookqa")
+"""Questions with choices about what everyone knows: those whose mean is reported of published models."""
 BATCH = 32
 """Sequences scored at once."""
 NOTHING = "\0"
@@ -119,7 +122,7 @@ TASKS = {
     "piqa": TaskFormat(hub=("baber/piqa", None, "validation"), read=_piqa),
     "winogrande": TaskFormat(hub=("allenai/winogrande", "winogrande_xl", "validation"), read=_winogrande),
     "openbookqa": TaskFormat(hub=("allenai/openbookqa", "main", "test"), read=_openbookqa),
-    "siqa": TaskFormat(hub=("allenai/social_i_qa", None, "validation"), read=_siqa),
+    "siqa": TaskFormat(hub=("lighteval/siqa", None, "validation"), read=_siqa),
     "boolq": TaskFormat(hub=("aps/super_glue", "boolq", "validation"), read=_boolq),
 }
 
@@ -185,18 +188,34 @@ def log_likelihoods(pairs: Sequence[tuple], logits: Callable, *, context_length:
         for i, row in enumerate(chosen):
             # Padding follows the text: no position that counts can see it.
             tokens[i, : len(rows[row][0])] = rows[row][0]
-        log_probabilities = logits(tokens[:, :-1]).log_softmax(-1).cpu()
+        given = logits(tokens[:, :-1])
+        # The vocabulary stays on the device: of every position two numbers leave it.
+        targets = torch.from_numpy(tokens[:, 1:]).to(given.device)
+        log_probabilities = given.log_softmax(-1).gather(2, targets[..., None])[..., 0].cpu().double()
+        likeliest = (given.argmax(-1) == targets).cpu()
         for i, row in enumerate(chosen):
             text, scored = rows[row]
-            of_row = log_probabilities[i, len(text) - 1 - scored : len(text) - 1]
-            targets = torch.from_numpy(tokens[i, len(text) - scored : len(text)])
-            scores[row] = float(of_row.double().gather(1, targets[:, None]).sum())
-            greedy[row] = bool((of_row.argmax(-1) == targets).all())
+            of_row = slice(len(text) - 1 - scored, len(text) - 1)
+            scores[row] = float(log_probabilities[i, of_row].sum())
+            greedy[row] = bool(likeliest[i, of_row].all())
     return scores, greedy
 
 
-def load_task(name: str, *, encode: Callable[[str], list[int]], context_length: int, most: int) -> Task:
-    """A task's first `most` questions as tokens. Raises TrainerError where they cannot be had or read."""
+def common_sense(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The mean errors over `COMMON_SENSE`, by name; none where one of the sets was not asked."""
+    means = {}
+    for kind in ("error", "error_norm"):
+        errors = [metrics[f"{task}_{kind}"] for task in COMMON_SENSE if f"{task}_{kind}" in metrics]
+        if len(errors) == len(COMMON_SENSE):
+            means[f"common_sense_{kind}"] = float(np.mean(errors))
+    return means
+
+
+def load_task(name: str, *, encode: Callable[[str], list[int]], context_length: int, most: int = 0) -> Task:
+    """A task's questions as tokens; with `most` above 0, no more than its first ones.
+
+    Raises TrainerError where they cannot be had or read.
+    """
     path = Path(name).expanduser()
     if name in TASKS:
         records, read, title = _from_hub(name, TASKS[name], most), TASKS[name].read, name
@@ -242,7 +261,7 @@ def _from_hub(name: str, task: TaskFormat, most: int) -> list[Mapping]:
     dataset, subset, split = task.hub
     try:
         records = datasets.load_dataset(dataset, subset, split=split)
-        return list(records.select(range(min(most, len(records)))))
+        return list(records.select(range(min(most or len(records), len(records)))))
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TrainerError(f"downstream: '{name}' cannot be loaded from the hub ({dataset}): {reason}") from error
@@ -251,7 +270,7 @@ def _from_hub(name: str, task: TaskFormat, most: int) -> list[Mapping]:
 def _from_file(path: Path, most: int) -> list[Mapping]:
     records = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip() and len(records) < most:
+        if line.strip() and (not most or len(records) < most):
             try:
                 records.append(json.loads(line))
             except ValueError as error:

@@ -6,8 +6,10 @@
     a path                              a file or a folder of .parquet, .jsonl, .txt and .md
 
 One document in twenty, chosen by a hash of its text, is held out for validation. The others are packed in one seeded
-order, each ended by a zero byte, so that the first n tokens are a fair sample for every n. A vocabulary of 256 is the
-bytes themselves; a larger one adds byte-pair merges learned from the training documents.
+order of the whole corpus, each ended by a zero byte, so that the first n tokens are a fair sample for every n. For that
+documents are asked for by number and never streamed: a stream is shuffled through a buffer at best, and gives the
+beginning of its first file. A corpus of the hub is therefore fetched whole, however little of it is packed. A
+vocabulary of 256 is the bytes themselves; a larger one adds byte-pair merges learned from the training documents.
 
 A pack is written aside and renamed when it is whole, under a lock: it is never read half-written and never built twice.
 """
@@ -34,7 +36,7 @@ import numpy as np
 from trainers.contract import TrainerError
 from trainers.data import cache_folder, keeping
 
-PACKING = 1
+PACKING = 2
 """Raise it when the same text is packed differently: old packs are then left alone."""
 BYTES = 256
 END = b"\0"
@@ -91,7 +93,7 @@ def pack(*, text: str, column: str = "text", vocabulary: int = BYTES, most_token
     """
     if vocabulary < BYTES:
         raise TrainerError(f"vocabulary = {vocabulary} must be at least {BYTES}: one token for every byte")
-    source = _source(text, column, streaming=most_tokens > 0)
+    source = _source(text, column)
     key = json.dumps([PACKING, source.identity, vocabulary, most_tokens])
     folder = cache_folder() / "text" / hashlib.sha256(key.encode()).hexdigest()[:16]
     with keeping(f"text '{text}'", folder.with_suffix(".lock")):
@@ -109,7 +111,7 @@ class _Source:
     documents: Callable[[], Iterator[str]]
 
 
-def _source(text: str, column: str, *, streaming: bool) -> _Source:
+def _source(text: str, column: str) -> _Source:
     if text == "docstrings":
         versions = [f"{name} {importlib.metadata.version(name)}" for name in DOCUMENTED]
         return _Source(name=text, identity=[text, *versions], documents=_docstrings)
@@ -117,20 +119,21 @@ def _source(text: str, column: str, *, streaming: bool) -> _Source:
         name, _, subset = text.removeprefix("hub:").partition(":")
 
         def from_hub() -> Iterator[str]:
-            yield from _records(text, column, streaming, name, subset or None, split="train")
+            yield from _shuffled(_records(text, column, name, subset or None, split="train"))
 
         return _Source(name=text, identity=[text, column], documents=from_hub)
     files = _files(text)
     about = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
     def from_files() -> Iterator[str]:
-        kinds = {"parquet": "parquet", "jsonl": "json"}
+        kinds, parts = {"parquet": "parquet", "jsonl": "json"}, []
         for suffix, chosen in itertools.groupby(files, key=lambda file: file.suffix[1:]):
             paths = [str(file) for file in chosen]
             if suffix in kinds:
-                yield from _records(text, column, streaming, kinds[suffix], data_files=paths, split="train")
+                parts.append(_records(text, column, kinds[suffix], data_files=paths, split="train"))
             else:
-                yield from _shuffled([block for path in paths for block in _blocks(text, Path(path))])
+                parts.append([block for path in paths for block in _blocks(text, Path(path))])
+        yield from _shuffled(*parts)
 
     return _Source(name=text, identity=[text, column, about], documents=from_files)
 
@@ -148,19 +151,18 @@ def _files(text: str) -> list[Path]:
     return files
 
 
-def _records(text: str, column: str, streaming: bool, *names, **where) -> Iterator[str]:
-    """The text column of a data set, shuffled: through all of it, or through a buffer when it is streamed."""
+def _records(text: str, column: str, *names, **where) -> Sequence[str]:
+    """The text column of a data set, by number, mapped from disk."""
     import datasets
 
     datasets.disable_progress_bars()
     try:
-        records = datasets.load_dataset(*names, streaming=streaming, **where)
-        columns = records.column_names
-        if columns is not None and column not in columns:
-            raise TrainerError(f"text '{text}' has no column '{column}', only {', '.join(columns)}: set text_column")
-        for record in records.shuffle(seed=SHUFFLE_SEED):
-            yield record[column]
-    except (TrainerError, GeneratorExit):
+        records = datasets.load_dataset(*names, **where)
+        if column not in records.column_names:
+            known = ", ".join(records.column_names)
+            raise TrainerError(f"text '{text}' has no column '{column}', only {known}: set text_column")
+        return records.select_columns([column])[column]
+    except TrainerError:
         raise
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -202,9 +204,12 @@ def _docstrings() -> Iterator[str]:
     yield from _shuffled(list(found))
 
 
-def _shuffled(documents: list[str]) -> Iterator[str]:
-    order = np.random.default_rng(SHUFFLE_SEED).permutation(len(documents))
-    return (documents[i] for i in order)
+def _shuffled(*parts: Sequence[str]) -> Iterator[str]:
+    """The documents of all parts in one seeded order."""
+    ends = np.cumsum([len(part) for part in parts])
+    for place in np.random.default_rng(SHUFFLE_SEED).permutation(ends[-1]).tolist():
+        number = int(np.searchsorted(ends, place, side="right"))
+        yield parts[number][place - int(ends[number])]  # counted from the end of its part
 
 
 def _is_validation(document: str) -> bool:

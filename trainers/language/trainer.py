@@ -9,13 +9,15 @@ overfitting is visible. Measured on text that no run trains on:
     bits_per_byte    the same a byte of text, comparable between vocabularies
     text_digest      the first 48 bits of the corpus' SHA-256 as a number: equal numbers are equal texts
     TASK_error       with `downstream`: share of zero-shot questions answered wrongly (downstream.py)
+    common_sense_error    the mean over seven of these sets, where all are asked
 
 FLOPs are those of matrix products and convolutions, two for a multiply-add, with attention over the full square of
 positions: once forward and twice backward. Kernels that recompute or that skip masked positions do not change the
 count. Weights are in single precision; on a GPU products run in bfloat16 (autocast).
 
 Version 2: runs whose rate decays are measured where it has decayed and nowhere else (trainers/loop/schedules.py), and
-`constant` is the default, so that the points of a run are of one kind.
+`constant` is the default, so that the points of a run are of one kind; and the training text is a sample of the whole
+corpus that the seed draws, where it had been the beginning, the same for every seed. Tasks are asked in full.
 
 Cells are trained one after another. Measured on a CPU core, 8 models under torch.func.vmap run at 0.6 to 0.9 times the
 speed of the same models one by one, from width 16 to width 128: attention has no batching rule there.
@@ -30,9 +32,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainers.contract import Context, Counts, End, Point, check_config
-from trainers.data import EpochOrder
+from trainers.data import EpochOrder, nested_subset
 from trainers.language.architectures import ARCHITECTURES, build_model, forward_products, parameters, width_for
-from trainers.language.downstream import Task, load_task
+from trainers.language.downstream import Task, common_sense, load_task
 from trainers.language.text import BYTES, Pack, pack
 from trainers.loop import (
     DataIdentity,
@@ -68,13 +70,14 @@ class LanguageConfig:
     text_digest: str = ""
     """Leading hexadecimal digits of the corpus' SHA-256, to refuse any other text; empty takes the text as it is."""
     corpus_tokens: int = 0
-    """Pack, and stream from the hub, no more training tokens than these; 0 packs all."""
+    """Pack a sample of documents of no more training tokens than these; 0 packs all. What a run reads is drawn from it
+    by its seed, so that error bars hold the variance of the data only where it is several times dataset_size."""
     vocabulary: int = BYTES
     """Tokens: 256 are the bytes themselves, more are byte-pair merges learned from the text."""
     context_length: int = 128
     """Tokens of a sequence."""
     dataset_size: int = 4_000_000
-    """Unique training tokens."""
+    """Unique training tokens, drawn from all of the corpus by the seed; a larger set holds the smaller of its seed."""
     steps: int = 1_000
     """Optimiser steps."""
     batch_size: int = 2_048
@@ -100,10 +103,10 @@ class LanguageConfig:
     """Held-out tokens that a measurement uses; fewer where the corpus has fewer."""
     downstream: str = ""
     """Zero-shot tasks, separated by commas: names of `trainers.language.TASKS`, or paths to files of questions."""
-    downstream_questions: int = 500
-    """Most questions of a task that a measurement uses."""
+    downstream_questions: int = 0
+    """Questions of a task that a measurement uses, its first ones; 0 asks all."""
     seed: int = 0
-    """Seed of the weights and the order of the training text."""
+    """Seed of the weights, the training text and its order."""
 
     def __post_init__(self) -> None:
         sequences = self.batch_size / self.context_length if self.context_length >= 1 else 0.0
@@ -138,7 +141,7 @@ class LanguageConfig:
                 f"at least context_length = {self.context_length}",
             ),
             downstream=(all(tasks), "task names or paths, separated by commas"),
-            downstream_questions=(self.downstream_questions >= 1, "at least 1"),
+            downstream_questions=(self.downstream_questions >= 0, "at least 0"),
             seed=(self.seed >= 0, "at least 0"),
         )
         if self.target_parameters:
@@ -245,6 +248,7 @@ class LanguageModel(SingleModel):
             }
             for task in self.tasks:
                 metrics |= task.measure(lambda tokens: self.logits(self._on_device(tokens)).float())
+            metrics |= common_sense(metrics)
         self.model.train()
         return metrics
 
@@ -256,6 +260,9 @@ class Windows:
         length = config.context_length
         self._text, self._length, self._sequences = text, length, config.batch_size // length
         self._order = EpochOrder(seed=config.seed, size=config.dataset_size // length)
+        self._subset = nested_subset(
+            seed=config.seed, size=config.dataset_size // length, population=(len(text.training) - 1) // length
+        )
         count = min(config.validation_tokens, len(text.validation) - 1) // length
         self.validation = self._cut(text.validation, np.arange(count))
         """The same windows for every cell."""
@@ -264,7 +271,8 @@ class Windows:
 
     def batch(self, step: int) -> np.ndarray:
         """The windows of a step, (sequences, context_length + 1), int64."""
-        return self._cut(self._text.training, self._order.take(step * self._sequences, self._sequences))
+        taken = self._order.take(step * self._sequences, self._sequences)
+        return self._cut(self._text.training, self._subset[taken])
 
     def _cut(self, tokens: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return tokens[rows[:, None] * self._length + np.arange(self._length + 1)].astype(np.int64)

@@ -5,6 +5,11 @@ learned, then the loss falls: when depends on width, data, steps and learning ra
 2207.08799, study the transition). Loss and error are measured on unseen examples and are exact expectations over the
 label noise, so the irreducible loss is the noise's entropy and the irreducible error its rate.
 
+The test examples are the same for every cell, and no cell trains on their patterns: a training example that would have
+one of them is drawn again, which matters where there are few bits. At most half of all patterns may be for the test.
+
+Version 2: before, training examples had test patterns by chance, at 16 bits mostly all of them.
+
 Cells of one shape train as one batched program: weights are stacked along a leading axis of models, every product is a
 batched matrix product and Adam (`trainers.loop`) runs on one flat tensor, with a learning rate a model.
 
@@ -34,6 +39,10 @@ BLOCK = 64
 within a second, rare enough to cost nothing."""
 WIDEST_COHORT = 512
 """Wider models fill a core by themselves: at width 1024 a cohort runs at half the speed of its cells one by one."""
+MOST_BITS_THAT_MEET = 64
+"""With more, no pattern of a billion is one of a million others by chance (5e-5 at 65 bits)."""
+REDRAWN = 1_024
+"""Patterns drawn at once in place of those that the test has."""
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 """As Adam was published."""
 TINY_LOSS = 1e-9
@@ -85,7 +94,10 @@ class ParityConfig:
             learning_rate=(self.learning_rate > 0, "above 0"),
             weight_decay=(self.weight_decay >= 0, "at least 0"),
             init_scale=(self.init_scale > 0, "above 0"),
-            test_size=(self.test_size >= 1, "at least 1"),
+            test_size=(
+                self.test_size >= 1 and 2 * self.test_size <= 2 ** max(self.bits, 0),
+                f"at least 1 and at most half of the {2 ** max(self.bits, 0):,} patterns of {self.bits} bits",
+            ),
             seed=(self.seed >= 0, "at least 0"),
         )
 
@@ -94,7 +106,7 @@ class Parity:
     """See the module's docstring."""
 
     name = "parity"
-    version = 1
+    version = 2
     Config = ParityConfig
     units = {"dataset_size": "examples", "examples": "examples", "batch_size": "examples"}
 
@@ -230,7 +242,8 @@ class Examples:
         # Examples that the run never reaches are not drawn.
         size = min(config.dataset_size, config.steps * config.batch_size)
         self._config = config
-        self._packed, self._labels = self._draw(config, config.seed, size, config.label_noise)
+        packed = self._apart_from_test(config, self._patterns(config, config.seed, size))
+        self._packed, self._labels = packed, self._label(config, config.seed, packed, config.label_noise)
         self._order = EpochOrder(seed=config.seed, size=size)
 
     def batches(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -243,16 +256,45 @@ class Examples:
     @classmethod
     def test_set(cls, config: ParityConfig) -> tuple[np.ndarray, np.ndarray]:
         """Test examples without label noise: bits (test_size, bits) and labels (test_size,)."""
-        packed, labels = cls._draw(config, TEST_SEED, config.test_size, 0.0)
-        return np.unpackbits(packed, axis=1, count=config.bits), labels
+        packed = cls._patterns(config, TEST_SEED, config.test_size)
+        return np.unpackbits(packed, axis=1, count=config.bits), cls._label(config, TEST_SEED, packed, 0.0)
 
     @staticmethod
-    def _draw(config: ParityConfig, seed: int, size: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
-        random = np.random.default_rng((seed, 1))
-        packed = np.frombuffer(random.bytes(size * math.ceil(config.bits / 8)), np.uint8).reshape(size, -1)
-        flips = np.random.default_rng((seed, 2)).random(size) < noise
+    def _patterns(config: ParityConfig, seed: int, size: int, stream: int = 1) -> np.ndarray:
+        """Random bits, packed: (size, bytes)."""
+        random = np.random.default_rng((seed, stream))
+        return np.frombuffer(random.bytes(size * math.ceil(config.bits / 8)), np.uint8).reshape(size, -1)
+
+    @classmethod
+    def _apart_from_test(cls, config: ParityConfig, packed: np.ndarray) -> np.ndarray:
+        """The patterns, those of test examples drawn again: the n-th of them becomes the n-th of another sequence."""
+        if config.bits > MOST_BITS_THAT_MEET:
+            return packed
+        tested = np.unique(_keys(cls._patterns(config, TEST_SEED, config.test_size), config.bits))
+        leaked = np.flatnonzero(np.isin(_keys(packed, config.bits), tested))
+        if not len(leaked):
+            return packed
+        packed, block, found = packed.copy(), 0, 0
+        while found < len(leaked):
+            drawn = cls._patterns(config, config.seed, REDRAWN, stream=4 + block)
+            drawn = drawn[~np.isin(_keys(drawn, config.bits), tested)][: len(leaked) - found]
+            packed[leaked[found : found + len(drawn)]] = drawn
+            found, block = found + len(drawn), block + 1
+        return packed
+
+    @staticmethod
+    def _label(config: ParityConfig, seed: int, packed: np.ndarray, noise: float) -> np.ndarray:
+        flips = np.random.default_rng((seed, 2)).random(len(packed)) < noise
         odd = (np.unpackbits(packed, axis=1, count=config.parity_bits).sum(1) + flips) % 2
-        return packed, 1 - 2 * odd.astype(np.int8)
+        return 1 - 2 * odd.astype(np.int8)
+
+
+def _keys(packed: np.ndarray, bits: int) -> np.ndarray:
+    """The first `bits` bits of every row, 64 at most, as one number: what fills up the last byte is no part of them."""
+    bytes_ = np.zeros((len(packed), 8), np.uint8)
+    bytes_[:, : packed.shape[1]] = packed
+    bytes_[:, packed.shape[1] - 1] &= 0xFF & (0xFF << (-bits % 8))
+    return bytes_.view(np.uint64)[:, 0]
 
 
 @cache

@@ -9,7 +9,7 @@ Where to look, in the order of reading:
     trainer.py      the configuration, what a run costs, a batch, its loss and its metrics
     ../loop         the step around that loss (single_model.py) and the loop around that step (cohort.py)
     networks.py     the networks by name: size, FLOPs, initial weights, logits; each in vit.py, mixer.py, resnet.py
-    pictures.py     the pictures: sources, parts, the cache
+    pictures.py     the pictures: sources, parts, the cache; idx.py reads the files of MNIST and its like
     few_shot.py     the probe of frozen features
 """
 

@@ -2,14 +2,17 @@
 
     procgen                     the default, and needs no download: frames of the sixteen Procgen games. A class is a
                                 game in one of its two modes, a picture is a level of its own after a few random actions
+    fashion-mnist               70,000 pictures of clothes, as Debian's package `dataset-fashion-mnist` installs them
     hub:NAME or hub:NAME:SUBSET a data set of the Hugging Face hub
-    a path                      a folder of one folder a class, or Parquet files as `datasets` writes them
+    a path                      a folder of one folder a class, Parquet files as `datasets` writes them, or idx files
 
 A set has three parts. Classes stand in one seeded order: the first ones are trained on (`train`) and tested on other
 pictures (`test`), those that follow are for the few-shot probe alone (`few_shot`). The pictures of a part stand in one
-seeded order too, so that the first n are a fair sample for every n. The games' training pictures are of levels below
-2^30, the others of levels above. A data set's test pictures are its split `validation` or `test`, or else a tenth of
-its training pictures.
+seeded order too, so that the first n are a fair sample for every n. What a run trains on is a sample that its seed
+draws from the whole of `train`, a larger one holding the smaller: of a data set, pictures from everywhere in that
+order; of the games, which are endless, a stretch of pictures of each seed's own. The games' training pictures are of
+levels below 2^30, the others of levels above. A data set's test pictures are its split `validation` or `test`, or else
+a tenth of its training pictures.
 
 The cache holds each part in shards, made when they are first asked for: files of NumPy, each followed by the SHA-256 of
 its pictures and labels. A shard is written aside and renamed when it is whole, under a lock: it is never read
@@ -22,6 +25,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -29,8 +33,9 @@ from pathlib import Path
 import numpy as np
 
 from trainers.contract import TrainerError
-from trainers.data import cache_folder, keeping
+from trainers.data import cache_folder, keeping, nested_subset
 from trainers.procgen import ACTIONS, FIRST_TEST_LEVEL, MODES, SCORES, TEST_LEVELS, Games, engine_seeds
+from trainers.vision.idx import idx_files, idx_splits
 
 PREPARATION = 1
 """Raise it when the same set is prepared differently: old caches are then left alone."""
@@ -39,6 +44,8 @@ ORDER_SEED = 0x7E57
 """Seed of the order of classes and pictures, the same for every cell."""
 SHARD = 1_024
 """Pictures of a data set in one file."""
+SHARDS_OF_A_SEED = 2**20
+"""Files of game frames between the pictures of two seeds: more than any run reaches."""
 LEVELS = 128
 """Levels of each class in one file of game frames."""
 MOST_ACTIONS = 12
@@ -48,27 +55,36 @@ RESERVED = 10
 
 
 class Pictures:
-    """The first `count` pictures of a part, on the device where they fit and mapped from disk otherwise."""
+    """Some pictures of a part, on the device where they fit and mapped from disk otherwise."""
 
-    def __init__(self, shards: list[np.ndarray], count: int, device, *, digests: list[bytes]):
+    def __init__(self, shards: dict[int, np.ndarray], places: np.ndarray, device, *, digests: list[bytes]):
+        """`places` has the shard's number and the row in it of every picture, (2, pictures)."""
         import torch
 
-        self._shards, self._rows, self.device = shards, len(shards[0]), torch.device(device)
-        self.count = count
+        self._shards, self._places, self.device = shards, places, torch.device(device)
+        self.count = places.shape[1]
         self.digest = hashlib.sha256(b"".join(digests)).digest()
         """Changes where any picture or label of its shards does."""
-        self.labels = np.concatenate([shard["label"] for shard in shards])[:count].astype(np.int64)
-        shape = (count, *shards[0]["picture"].shape[1:])
+        self.labels = np.empty(self.count, np.int64)
+        for shard, mine in self._by_shard():
+            self.labels[mine] = shard["label"][places[1, mine]]
+        shape = (self.count, *next(iter(shards.values()))["picture"].shape[1:])
         self._held = None
         self._ahead, self._reader = None, None
         # Half of what is free: the rest is for the model.
         if self.device.type == "cuda" and 2 * np.prod(shape) < torch.cuda.mem_get_info(self.device)[0]:
             self._held = torch.empty(shape, dtype=torch.uint8, device=self.device)
-            for start, shard in zip(range(0, count, self._rows), shards, strict=True):
-                part = np.ascontiguousarray(shard["picture"][: count - start])
-                self._held[start : start + len(part)] = torch.from_numpy(part).to(self.device)
+            for shard, mine in self._by_shard():
+                part = torch.from_numpy(shard["picture"][places[1, mine]])
+                self._held[torch.from_numpy(mine).to(self.device)] = part.to(self.device)
         elif self.device.type == "cuda":
             self._reader = ThreadPoolExecutor(1)
+
+    def _by_shard(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Every shard and which of the pictures are in it."""
+        order = np.argsort(self._places[0], kind="stable")
+        for mine in np.split(order, np.flatnonzero(np.diff(self._places[0, order])) + 1):
+            yield self._shards[int(self._places[0, mine[0]])], mine
 
     def take(self, rows: np.ndarray, following: np.ndarray | None = None):
         """Pictures (rows, side, side, 3), uint8, and labels (rows,), both on the device.
@@ -93,8 +109,8 @@ class Pictures:
         """Pictures in the host's memory."""
         import torch
 
-        files, places = np.divmod(rows, self._rows)
-        found = np.stack([self._shards[f]["picture"][p] for f, p in zip(files.tolist(), places.tolist(), strict=True)])
+        places = self._places[:, rows].T.tolist()
+        found = np.stack([self._shards[shard]["picture"][row] for shard, row in places])
         return torch.from_numpy(found).pin_memory() if self.device.type == "cuda" else torch.from_numpy(found)
 
 
@@ -124,16 +140,21 @@ class PictureSet:
         """How many pictures there are."""
         return self._source.size(part)
 
-    def part(self, name: str, count: int, device) -> Pictures:
-        """The first `count` pictures of a part, from the cache or prepared now. Raises TrainerError where it cannot."""
+    def part(self, name: str, count: int, device, *, seed: int | None = None) -> Pictures:
+        """The first `count` pictures of a part, or with a seed those that it draws, from the cache or prepared now.
+
+        Raises TrainerError where there are too few or one cannot be prepared.
+        """
         if count > self.size(name):
             raise TrainerError(
                 f"pictures '{self.name}' have {self.size(name)} for {name.replace('_', '-')}, {count} are asked for: "
                 "lower dataset_size, test_size or few_shot_size, or take more classes"
             )
-        rows = self._source.shard_rows(name)
-        shards, digests = zip(*(self._shard(name, number) for number in range(-(-count // rows))), strict=True)
-        return Pictures(list(shards), count, device, digests=list(digests))
+        rows = np.arange(count) if seed is None else self._source.drawn(name, count, seed)
+        places = np.stack(np.divmod(rows, self._source.shard_rows(name)))
+        found = {number: self._shard(name, number) for number in np.unique(places[0]).tolist()}
+        shards = {number: shard for number, (shard, _) in found.items()}
+        return Pictures(shards, places, device, digests=[digest for _, digest in found.values()])
 
     def _shard(self, part: str, number: int) -> tuple[np.ndarray, bytes]:
         """A shard and its digest, from the cache or made now."""
@@ -156,8 +177,7 @@ class PictureSet:
                 digest = file.read()
         except (OSError, ValueError, EOFError):
             return None
-        rows = self._source.shard_rows(part)
-        expected = min(rows, self.size(part) - number * rows)
+        expected = self._source.rows_of(part, number)
         whole = shard.shape == (expected,) and shard.dtype == _record(self.resolution)
         return (shard, digest) if whole and len(digest) == hashlib.sha256().digest_size else None
 
@@ -201,8 +221,15 @@ class _GameFrames:
     def shard_rows(self, part: str) -> int:
         return LEVELS * len(self._classes[part])
 
+    def rows_of(self, part: str, number: int) -> int:
+        return self.shard_rows(part)
+
     def size(self, part: str) -> int:
         return TEST_LEVELS if self._classes[part] else 0
+
+    def drawn(self, part: str, count: int, seed: int) -> np.ndarray:
+        """A stretch of the endless order that no other seed reaches."""
+        return seed * SHARDS_OF_A_SEED * self.shard_rows(part) + np.arange(count)
 
     def shard(self, part: str, number: int, resolution: int) -> np.ndarray:
         """Classes take turns, so that every prefix is balanced."""
@@ -260,8 +287,14 @@ class _DataSet:
     def shard_rows(self, part: str) -> int:
         return SHARD
 
+    def rows_of(self, part: str, number: int) -> int:
+        return min(SHARD, self.size(part) - number * SHARD)
+
     def size(self, part: str) -> int:
         return len(self._rows[part])
+
+    def drawn(self, part: str, count: int, seed: int) -> np.ndarray:
+        return nested_subset(seed=seed, size=count, population=self.size(part))
 
     def shard(self, part: str, number: int, resolution: int) -> np.ndarray:
         data = self._test if part == "test" else self._train
@@ -275,8 +308,11 @@ class _DataSet:
                 records["picture"][place] = pixels
         return records
 
-    def _decoded(self, stored: dict, row: int, resolution: int) -> np.ndarray:
+    def _decoded(self, stored: dict | np.ndarray, row: int, resolution: int) -> np.ndarray:
         from PIL import Image
+
+        if isinstance(stored, np.ndarray):
+            return _fitted(np.stack([stored] * 3, axis=-1), resolution)
 
         try:
             with Image.open(io.BytesIO(stored["bytes"]) if stored["bytes"] else stored["path"]) as picture:
@@ -288,9 +324,16 @@ class _DataSet:
             ) from error
 
 
-@lru_cache(maxsize=2)
 def _load(name: str, picture_column: str, label_column: str) -> tuple[dict, list]:
-    """Splits by name, their pictures undecoded, and what decides them. Loading is slow, so that cells share it."""
+    """Splits by name, their pictures undecoded, and what decides them."""
+    if (files := idx_files(name)) is not None:
+        return idx_splits(name, files, (picture_column, label_column)), [*_about(files), picture_column, label_column]
+    return _load_with_datasets(name, picture_column, label_column)
+
+
+@lru_cache(maxsize=2)
+def _load_with_datasets(name: str, picture_column: str, label_column: str) -> tuple[dict, list]:
+    """As `_load`. This is slow, so that cells share it."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -318,13 +361,19 @@ def _load(name: str, picture_column: str, label_column: str) -> tuple[dict, list
     return splits, [*about, *fingerprints, picture_column, label_column]
 
 
+def _about(files: list[Path]) -> list:
+    return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
 def _files(name: str) -> tuple[list, dict]:
     """What a path holds: its files with their sizes and times, and how `datasets` is to read them."""
     path = Path(name).expanduser()
     if not path.exists():
-        raise TrainerError(f"pictures '{name}' are neither 'procgen', 'hub:NAME' nor a path that exists here")
+        raise TrainerError(
+            f"pictures '{name}' are neither 'procgen', 'fashion-mnist', 'hub:NAME' nor a path that exists here"
+        )
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    about = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    about = _about(files)
     parquet = [file for file in files if file.suffix == ".parquet"]
     if not parquet:
         return about, {"path": "imagefolder", "data_dir": str(path)}

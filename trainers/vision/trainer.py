@@ -14,7 +14,8 @@ FLOPs are counted as networks.py says; measurements do not count. Weights are in
 products run in bfloat16 (autocast).
 
 Version 2: runs whose rate decays are measured where it has decayed and nowhere else (trainers/loop/schedules.py), and
-`constant` is the default, so that the points of a run are of one kind.
+`constant` is the default, so that the points of a run are of one kind; and the training pictures are a sample that the
+seed draws, where they had been the first ones, the same for every seed.
 
 Cells are trained one after another. Measured on a CPU core, 8 vision transformers under torch.func.vmap with batches of
 64 run at 0.95 times the speed of one by one at width 16 and at 0.7 from width 32 on: a batch of pictures is a thousand
@@ -76,7 +77,8 @@ class VisionConfig:
     patch_size: int = 8
     """Side of a patch in pixels. The stem of a `resnet` shrinks pictures by this: 1, 2 or the published 4."""
     pictures: str = "procgen"
-    """The set: `procgen`, `hub:NAME`, `hub:NAME:SUBSET`, a folder of one folder a class, or Parquet files."""
+    """The set: `procgen`, `fashion-mnist`, `hub:NAME`, `hub:NAME:SUBSET`, or a folder: of one folder a class, of
+    Parquet files, or of the idx files of MNIST and its like."""
     picture_column: str = "image"
     """The field of a data set's record that holds the picture."""
     label_column: str = "label"
@@ -86,7 +88,8 @@ class VisionConfig:
     classes: int = 24
     """Classes that are trained on."""
     dataset_size: int = 16_384
-    """Unique training pictures; with `steps * batch_size` or more of them none is seen twice."""
+    """Unique training pictures, drawn from the whole set by the seed, a larger set holding the smaller; with
+    `steps * batch_size` or more of them none is seen twice."""
     steps: int = 1_000
     """Optimiser steps."""
     batch_size: int = 64
@@ -122,7 +125,7 @@ class VisionConfig:
     few_shot_size: int = 512
     """Pictures that the probe is asked about."""
     seed: int = 0
-    """Seed of the weights and of the order in which pictures are seen."""
+    """Seed of the weights, the training pictures and the order in which they are seen."""
 
     def __post_init__(self) -> None:
         known = self.architecture in ARCHITECTURES
@@ -281,7 +284,10 @@ class RunPictures:
         )
         # Pictures that the run never reaches are not prepared.
         reached = min(config.dataset_size, config.steps * config.batch_size)
-        self.training, test = source.part("train", reached, device), source.part("test", config.test_size, device)
+        self.training, test = (
+            source.part("train", reached, device, seed=config.seed),
+            source.part("test", config.test_size, device),
+        )
         self._order = EpochOrder(seed=config.seed, size=reached)
         self.test, self.training_subset = self._measured(test), self._measured(self.training, config.test_size)
         self.few_shot, parts = [], [self.training, test]
