@@ -103,7 +103,7 @@ BAD = [
     ("fit unrun", "`unsl run unrun` makes them"),
     ("report unrun", "`unsl run unrun` makes them"),
     # Options.
-    ("run unrun --device gpu", "--device: invalid choice: 'gpu'.*cuda"),
+    ("run unrun --device tpu", "--device: invalid choice: 'tpu'.*cuda"),
     (f"run unrun {INLINE} --device cuda", "no GPU that torch can see; use --device cpu"),
     ("run unrun --workers 0", "'0' must be a whole number, at least 1"),
     ("run unrun --workers two", "'two' must be a whole number"),
@@ -111,8 +111,8 @@ BAD = [
     ("run unrun --hang-minutes nan", "'nan' must be a number above 0"),
     ("run unrun --hang-minutes -1", "'-1' must be a number above 0"),
     ("run unrun --wait never", "'never' must be a number above 0"),
-    ("run unrun --budget 40", "must be a number of hours, such as 40gpu-hours"),
-    ("run unrun --budget nangpu-hours", "must be a number of hours"),
+    ("run unrun --budget 40", "must be a number of hours or dollars, such as 40gpu-hours"),
+    ("run unrun --budget nangpu-hours", "must be a number of hours or dollars"),
     ("run unrun --trim", "give --budget too"),
     (f"run unrun {INLINE} --budget 1gpu-hours", "the cells train on cpu: use cpu-hours"),
     (f"run unrun {INLINE} --budget 0.0000000001cpu-hours", "--trim runs the 0 cells that fit"),
@@ -253,7 +253,7 @@ def test_another_driver_is_waited_for_if_one_asks_to(here, capsys):
 
 
 def test_a_fault_of_its_own_leaves_a_traceback_in_a_file(capsys, monkeypatch):
-    monkeypatch.setattr("pipeline.verbs.plan.make_plan", lambda study, store: [][0])
+    monkeypatch.setattr("pipeline.verbs.plan.make_plan", lambda *asked: [][0])
     assert cli.main(["plan", "rehearsal"]) == 3
     (line,) = capsys.readouterr().err.splitlines()
     found = re.fullmatch(r"unsl: a fault of unsl itself: IndexError: .*; the traceback to report is in (\S+)", line)

@@ -54,7 +54,8 @@ def test_the_store_w_and_b_and_the_report_agree(tmp_path):
     assert len(rows) == sum(map(len, tracked.values())) == len(points)
     for point in points.to_dict("records"):
         logged = rows[point["cell"], point["step"]]
-        for name in ("loss", "error", "examples", "flops", "seconds"):
+        assert [logged[f"points/{name}"] for name in ("loss", "error")] == [point["loss"], point["error"]]
+        for name in ("examples", "flops", "seconds"):
             assert logged[name] == point[name]
 
     printed = unsl("report", "small")

@@ -36,7 +36,7 @@ MOMENTS = [
     ("status", "pipeline.run.driver"),
     ("fit", "pandas"),
     ("fit", "fitting.priors"),
-    ("report", "pipeline.report.page"),
+    ("report", "pipeline.report.writing"),
     ("run", "pipeline.tracking.tracker"),
     ("run", "trainers.oracle"),
     ("sync", "pipeline.tracking"),
