@@ -144,8 +144,8 @@ def public(data: Path) -> None:
 
 
 def step_law(data: Path, laws: tuple[str, ...] = ("a3", "unsl")) -> None:
-    """Step Law's grids of learning rate and batch: the loss of the run nearest to what a law allocates, over the best of
-    its grid. Fitted on the runs within 2% of the best of theirs: beyond, runs diverge, which no optimum depends on."""
+    """Step Law's grids of learning rate and batch: the loss of the run nearest to what a law allocates, over the best
+    of its grid. Fitted on runs within 2% of the best of theirs: beyond, runs diverge, which no optimum depends on."""
     rows = pandas.read_csv(data / "steplaw-dense" / "steplaw_dense.csv")
     rows = rows.assign(batch=rows.batch_seqs * rows.seq_len)
     grids = rows.groupby(["N", "D"])
