@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.errors import PipelineError, suggest
 from pipeline.forecasts.entry import Entry
 from pipeline.forecasts.scores import crps, held, interval_score, pit, reach, reliability
 from pipeline.forecasts.targets import matches
@@ -103,6 +104,7 @@ def check(
     *,
     why_not: Callable[[Entry], str] = lambda entry: "",
     evaluations: Callable[[Entry], Sequence[str]] | None = None,
+    excluded: np.ndarray | None = None,
     faults: Sequence[str] = (),
 ) -> Check:
     """Hold entries against measurements.
@@ -110,7 +112,10 @@ def check(
     rows: a pandas DataFrame with the targets' key columns and the metric, a row a measurement. why_not: the reason for
     which an entry must not be scored, as that its question changed; empty where it may. evaluations: the fingerprints
     of the evaluation sets on which an entry's targets are measured now. Where an entry knows another one, the target is
-    not scored.
+    not scored. excluded: for each row the rule by which it takes no part in fits, empty where it does; such a
+    measurement is no measurement of what was foretold.
+
+    Raises PipelineError where the rows lack the metric.
     """
     pieces: list[dict[str, np.ndarray]] = []
     waiting, not_scored = 0, {}
@@ -134,8 +139,16 @@ def check(
             same = ((then == since) | (then == ""))[targets]
             refuse("the evaluation set changed", int((~same).sum()) * len(entry.laws))
             targets, places = targets[same], places[same]
+        if excluded is not None:
+            for rule in sorted(set(excluded[places]) - {""}):
+                refuse(f"excluded: {rule}", int((excluded[places] == rule).sum()) * len(entry.laws))
+            kept = excluded[places] == ""
+            targets, places = targets[kept], places[kept]
+        metric = entry.metric.name
+        if metric not in rows:
+            raise PipelineError(f"the measurements have no column '{metric}'; {suggest(metric, rows)}")
         with np.errstate(invalid="ignore", divide="ignore"):
-            log_y = np.log(entry.metric.to_loss(rows[entry.metric.name].to_numpy(float)[places]))
+            log_y = np.log(entry.metric.to_loss(rows[metric].to_numpy(float)[places]))
         usable = np.isfinite(log_y)
         refuse("the metric is at its bound, or was not measured", int((~usable).sum()) * len(entry.laws))
         pieces += _score(entry, targets[usable], log_y[usable])

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from fitting import parse_expression
 from pipeline.analysis import Question
 from pipeline.errors import PipelineError
 from pipeline.forecasts.checking import Check, check
@@ -44,7 +47,27 @@ def check_ledger(store: Store, rows: Any, *, study: Study | None = None) -> Chec
         # Of a cell that left the grid nobody can say it; its measurements are what they were.
         return [evaluations.get(cell, then) for cell, then in zip(cells, entry.evaluation, strict=True)]
 
-    return check(entries, rows, why_not=lambda entry: _why_not(entry, now), evaluations=measured_on, faults=faults)
+    return check(
+        entries,
+        rows,
+        why_not=lambda entry: _why_not(entry, now),
+        evaluations=measured_on,
+        excluded=_excluded(study, rows),
+        faults=faults,
+    )
+
+
+def _excluded(study: Study, rows: Any) -> np.ndarray:
+    """For each row, the first of the study's rules that leaves it out; empty where it takes part. Cells that left the
+    grid are still what was forecast."""
+    found = np.full(len(rows), "", dtype=object)
+    columns = {name: rows[name].to_numpy() for name in rows}
+    for rule, text in Question.of_study(study).excluded.items():
+        expression = parse_expression(text)
+        if "in_grid" not in expression.names and len(rows):
+            broken = np.broadcast_to(expression.evaluate(columns), len(rows))
+            found = np.where((found == "") & broken, rule, found)
+    return found
 
 
 def _why_not(entry: Entry, now: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fitting import Fit
-from pipeline.errors import PipelineError
+from pipeline.errors import OutsideError, PipelineError
 from pipeline.forecasts.entry import Entry
 from pipeline.store import CellRecord, Folder
 
@@ -98,7 +98,7 @@ class Ledger:
                     self._write(HEAD, {"number": chained.number, "hash": chained.hash})
                     return chained
             except OSError as error:
-                raise PipelineError(f"the ledger in {self.folder.path()} cannot be written: {error}") from error
+                raise OutsideError(f"the ledger in {self.folder.path()} cannot be written: {error}") from error
         raise PipelineError(f"the ledger in {self.folder.path()} grows faster than one can add to it: try again")
 
     def keep_fit(self, fit: Fit) -> str:
@@ -108,7 +108,7 @@ class Ledger:
         try:
             self.folder.create(f"{FITS}/{name}.json", text)
         except OSError as error:
-            raise PipelineError(f"the store {self.folder.path()} cannot keep a fit: {error}") from error
+            raise OutsideError(f"the store {self.folder.path()} cannot keep a fit: {error}") from error
         return name
 
     def fit(self, name: str) -> Fit:
@@ -120,7 +120,8 @@ class Ledger:
 
     def files(self) -> dict[str, bytes]:
         """Every entry's file by name, for a witness."""
-        return {_name(one.number): self.folder.read(f"{FOLDER}/{_name(one.number)}") for one in self.entries()}
+        found = self.folder.read_all(f"{FOLDER}/{_name(one.number)}" for one in self.entries())
+        return {path.rpartition("/")[2]: data for path, data in found.items()}
 
     def receipt(self) -> Receipt | None:
         """What was published last."""
@@ -151,6 +152,8 @@ class Ledger:
             if not re.fullmatch(r"\d{8}\.json", name) and name not in (HEAD, PUBLISHED)
         ]
         numbers = [int(name[:8]) for name in names if re.fullmatch(r"\d{8}\.json", name)]
+        new = [f"{FOLDER}/{_name(number)}" for number in numbers if _name(number) not in self._read]
+        data = self.folder.read_all(new)
         links: list[tuple[Entry, str]] = []
         number_before, hash_before, last_time = 0, "", ""
         for number in numbers:
@@ -160,7 +163,7 @@ class Ledger:
                 names = _name(number - 1) if missing == 1 else f"{_name(number - missing)} to {_name(number - 1)}"
                 faults.append(Fault(where=names, what="missing: removed from the ledger"))
             try:
-                entry, own_hash = self._entry(where)
+                entry, own_hash = self._entry(where, data)
             except PipelineError as error:
                 faults.append(Fault(where=where, what=str(error)))
                 hash_before = None
@@ -178,9 +181,10 @@ class Ledger:
     def _hash(self, entry: Entry | None) -> str:
         return self._read[_name(entry.number)][1] if entry else ""
 
-    def _entry(self, name: str) -> tuple[Entry, str]:
+    def _entry(self, name: str, data: Mapping[str, bytes]) -> tuple[Entry, str]:
         if name not in self._read:
-            self._read[name] = Entry.from_bytes(self.folder.read(f"{FOLDER}/{name}"))
+            # What was listed and is not there has just been removed.
+            self._read[name] = Entry.from_bytes(data.get(f"{FOLDER}/{name}", b""))
         return self._read[name]
 
     def _missing_at_the_end(self, hashes: Mapping[int, str]) -> list[Fault]:

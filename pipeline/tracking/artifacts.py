@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.errors import PipelineError
+from pipeline.errors import OutsideError
 from pipeline.tracking.wandb_runs import choose_mode, quiet_settings
 
 SEND_SECONDS = 300
@@ -17,7 +17,7 @@ def send_artifact(name: str, files: str, *, kind: str, about: Mapping[str, Any],
     """Send a local folder as the next version of an artifact, and wait until the server has it.
 
     Returns the version, as `quickstart-ledger:v3`, and its digest. folder: for wandb's own files. Raises PipelineError
-    where there is no key, and where W&B does not take it.
+    where there is no key, and OutsideError where W&B does not take it.
     """
     choose_mode("online")
     try:
@@ -42,6 +42,6 @@ def send_artifact(name: str, files: str, *, kind: str, about: Mapping[str, Any],
         finally:
             run.finish()
     except Exception as error:  # Whatever wandb raises.
-        raise PipelineError(
+        raise OutsideError(
             f"W&B did not take {name} ({type(error).__name__}: {error}). Nothing is lost: publish it again later"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,8 +36,9 @@ class About:
         if not is_table_file(options.study):
             study, store = study_and_store(options)
             return cls(name=study.name, store=store, study=study)
-        stem = re.sub(r"[^a-z0-9]+", "-", Path(options.study).stem.lower()).strip("-") or "table"
-        return cls(name=options.study, store=Store(options.store, stem), study=None, table=options.study)
+        return cls(
+            name=options.study, store=Store(options.store, _folder(options.study)), study=None, table=options.study
+        )
 
     @property
     def laws(self) -> Sequence[str]:
@@ -55,3 +57,10 @@ class About:
     def divide(self, question: Question, rows: Any) -> Divided:
         """Its rows after a question's rules. Raises PipelineError where too little is left to fit."""
         return divide(self.study, rows, question) if self.study else question.divide(rows)
+
+
+def _folder(table: str) -> str:
+    """Where a table's ledger is: by its name, and apart from that of a table of the same name elsewhere."""
+    place = table if "://" in table else str(Path(table).resolve())
+    stem = re.sub(r"[^a-z0-9]+", "-", Path(table).stem.lower()).strip("-") or "table"
+    return f"{stem}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     ledger = Ledger(about.store.folder)
     faults = ledger.verify(about.store.records()) if options.verify else []
     entries = [] if faults else ledger.entries()
-    if options.publish and entries:
+    if options.publish and not faults:
         _publish(about, ledger)
     receipt = ledger.receipt()
     facts = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import PipelineError
 from pipeline.plan import CPU, Budget, Device, Plan, PlannedCell, Prices, State, check_memory, device_shown, make_plan
-from pipeline.store import Writer
+from pipeline.store import Store, Writer
 from pipeline.study import show_config
 from pipeline.verbs.output import say
 from pipeline.verbs.verb import (
@@ -120,7 +120,8 @@ def _run(
 
         def forecast() -> Entry | None:
             display.warn(f"all that is fitted is measured: {', '.join(study.laws)} forecast what is held out")
-            return forecast_held_out(study, store, [one.cell for one in planned])
+            # With a store of its own: this is another thread than the writer's.
+            return forecast_held_out(study, Store(options.store, study.name), [one.cell for one in planned])
 
         first = ForecastFirst(study, planned, forecast, beside=options.executor != "inline")
         outcome = Driver(

@@ -13,7 +13,7 @@ from rehearsal import make_study, run_study
 from scipy import stats
 
 from fitting import Metric
-from pipeline import Split
+from pipeline import Axis, Split
 from pipeline.errors import PipelineError
 from pipeline.forecasts import Ledger, check, check_ledger, draw_check, forecast_held_out
 
@@ -141,6 +141,28 @@ def test_a_changed_evaluation_set_is_named_and_not_scored(store, monkeypatch):
     facts = check_ledger(store, store.table(), study=make_study()).to_json()
     assert facts["scored"] == 0
     assert facts["not_scored"] == {"the evaluation set changed": 24}
+
+
+def test_a_measurement_that_a_rule_leaves_out_is_named_and_not_scored(store):
+    """A run that diverged is no measurement of what was foretold, nor is a point that a rule on the metric drops."""
+    axes = [*make_study().axes, Axis("learning_rate", (0.01, 2.0))]
+    study = make_study(axes=axes, split=Split(held_out="parameters > 2000", excluded={"bad": "loss > 3.3"}))
+    outcome = run_study(study, store)
+    assert outcome.diverged == 8
+    forecast_held_out(study, store)
+    table = store.table()
+    held_out = table[table.parameters > 2000]
+    diverged = held_out.status == "diverged"
+    bad = ~diverged & (held_out.loss > 3.3)
+    facts = check_ledger(store, table, study=study).to_json()
+    assert bad.sum() > 0
+    assert facts["not_scored"] == {"excluded: diverged": diverged.sum(), "excluded: bad": bad.sum()}
+    assert facts["scored"] == (~diverged & ~bad).sum()
+
+
+def test_measurements_without_the_metric_are_refused_in_words():
+    with pytest.raises(PipelineError, match="no column 'loss'; did you mean 'los'"):
+        check([make_entry()], rows().rename(columns={"loss": "los"}))
 
 
 def test_a_ledger_that_does_not_hold_is_not_scored(store):

@@ -182,3 +182,60 @@ def test_publishing_without_a_key_says_so(study, no_account, capsys):
     assert unsl("forecast", "rehearsal", "--at", AT, "--ledger") == 0
     assert unsl("ledger", "rehearsal", "--publish") == 2
     assert "W&B has no key here" in capsys.readouterr().err
+
+
+def test_publishing_nothing_says_so(study, capsys):
+    assert unsl("ledger", "rehearsal", "--publish") == 2
+    assert "no entry to publish" in capsys.readouterr().err
+
+
+def test_tables_of_one_name_have_ledgers_of_their_own(runs, tmp_path, capsys):
+    other = tmp_path / "elsewhere" / runs.name
+    other.parent.mkdir()
+    other.write_bytes(runs.read_bytes())
+    at = ("--at", "N=1e8,D=1e10", "--laws", "cf", "--ledger")
+    assert unsl("forecast", str(runs), *OWN, *at) == 0
+    capsys.readouterr()
+    assert len(asked(capsys, "ledger", str(runs))["entries"]) == 1
+    assert asked(capsys, "ledger", str(other))["entries"] == []
+
+
+def test_a_budget_is_allocated_with_its_figure(runs, tmp_path, capsys):
+    figure = tmp_path / "isoflop.svg"
+    cost = ("--cost", "6 * N * D", "--budget", "1e18,1e19", "--law", "cf")
+    facts = asked(capsys, "allocate", str(runs), *OWN, *cost, "--figure", str(figure))
+    (answer,) = facts["answers"]
+    for one in answer["optima"]:
+        assert 6 * one["at"]["N"] * one["at"]["D"] == pytest.approx(one["budget"])
+        assert one["interval"][0] < one["metric"] < one["interval"][1]
+    assert answer["exponents"]["N"][0] + answer["exponents"]["D"][0] == pytest.approx(1)
+    assert "isoFLOP" not in figure.read_text() and "grows as budget^" in figure.read_text()
+    assert unsl("allocate", str(runs), *OWN, *cost, "--within", "N <= 2e7") == 0
+    assert "half and twice as much" in capsys.readouterr().out
+
+
+def test_the_answer_under_another_counting_of_parameters(runs, capsys):
+    table = pandas.read_csv(runs)
+    table.assign(without=table.N * 0.8).to_csv(runs, index=False)
+    cost = ("--cost", "6 * N * D", "--budget", "1e18", "--law", "cf", "--counting", "without")
+    answers = asked(capsys, "allocate", str(runs), *OWN, *cost)["answers"]
+    assert [one["counting"] for one in answers] == ["N", "without"]
+    assert answers[0]["optima"][0]["at"]["D"] < answers[1]["optima"][0]["at"]["D"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("--cost", "6 * N * M", "--budget", "1e20"), "the cost names M"),
+        (("--cost", "6 * N * D", "--budget", "much"), "give numbers, such as 1e21,1e22"),
+        (("--cost", "6 * N * D", "--budget", "-1"), "give positive finite numbers"),
+        (("--cost", "6 * N * D", "--budget", "1e20", "--fix", "N"), "write NAME=NUMBER"),
+        (("--cost", "6 * N * D", "--budget", "1e20", "--law", "nosuch"), "nosuch"),
+        (("--cost", "6 * N * D", "--budget", "1e20", "--counting", "M"), "there is no such column"),
+        (("--cost", "6 * N * D > 3", "--budget", "1e20"), "is not a number"),
+    ],
+)
+def test_a_bad_allocation_is_one_line_and_exit_code_2(runs, capsys, arguments, message):
+    assert unsl("allocate", str(runs), *OWN, "--law", "cf", *arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and message in said.err and said.err.count("\n") == 1
