@@ -1,4 +1,4 @@
-# make quickstart   install, then run, fit and report a real study on this machine
+# make quickstart   install, then run, forecast, score and report a real study on this machine
 # make test         install, then run every test
 
 PYTHON ?= python3
@@ -23,6 +23,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 quickstart: venv
 	$(BIN)/unsl run quickstart
+	$(BIN)/unsl check quickstart
 	$(BIN)/unsl report quickstart
 
 test: venv

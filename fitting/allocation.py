@@ -46,12 +46,11 @@ class Allocation:
     """The best use of one budget.
 
     at: every column, those that were fixed too. y: what the law says there; low, high: the interval of a measurement
-    there. intervals: of the optimum in each free column, over the draws. off_by_two: for each free column, by what part y rises where
-    it is half and where it is twice its optimum, the others chosen anew within the budget; infinite where they cannot
-    be, absent where nothing is left to choose. worth: d ln y / d ln budget, Lagrange's multiplier without units; above
-    0 where the law would rather spend less. edges: columns whose optimum
-    is the end of the search, so that nothing but that end holds it. beyond: by what factor each column lies outside
-    the fitted range, 1 inside.
+    there. intervals: of the optimum in each free column, over the draws. off_by_two: for each free column, by what part
+    y rises where it is half and where it is twice its optimum, the others chosen anew within the budget; infinite where
+    they cannot be, absent where nothing is left to choose. worth: d ln y / d ln budget, Lagrange's multiplier without
+    units; above 0 where the law would rather spend less. edges: columns whose optimum is the end of the search, so that
+    nothing but that end holds it. beyond: by what factor each column lies outside the fitted range, 1 inside.
     """
 
     budget: float

@@ -68,8 +68,12 @@ class Fit:
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The candidates whose mean the equation follows, best first; none if the fit failed."""
-        return () if self.belief is None else self.belief.members
+        """What predicts: one equation, or for the mean of a law all whose mean it is; none if the fit failed. The
+        candidates that the equation stands for are `belief.members`.
+        """
+        if self.belief is None:
+            return ()
+        return self.belief.members if self.belief.equation is None else (self.belief.equation,)
 
     @property
     def predictors(self) -> tuple[Member, ...]:

@@ -22,7 +22,7 @@ from .forecast import Belief
 from .law import Form, Frame, Law
 from .solver import Ending
 
-FORMAT, VERSION = "unsl fit", 1
+FORMAT, VERSION = "unsl fit", 2
 # The same formula on another machine rounds otherwise; another formula differs by far more.
 _SAME = 1e-9
 

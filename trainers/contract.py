@@ -64,11 +64,13 @@ class Counts:
     """Optimiser steps of the whole run."""
     bytes: int
     """Weights, gradients, optimiser state and one batch of activations, in bytes."""
+    branch_steps: int = 0
+    """Optimiser steps that a run takes beside these: those of branches that end in a point and lead no further."""
 
     @property
     def flops(self) -> float:
-        """Training FLOPs of the whole run."""
-        return self.flops_per_step * self.steps
+        """Training FLOPs of the whole run, all its branches included. A point's own are those of its path alone."""
+        return self.flops_per_step * (self.steps + self.branch_steps)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,9 +86,10 @@ class Point:
     examples: int
     """Training examples processed so far, repeats included, in the trainer's unit."""
     flops: float
-    """Training FLOPs spent so far."""
+    """Training FLOPs spent on this model so far: `step` steps of them, whatever other branches of its run took."""
     seconds: float
-    """This cell's share of the training seconds so far, interruptions included: a cohort's shares sum to its time."""
+    """This cell's share of the training seconds so far, interruptions and other branches included: a cohort's shares
+    sum to its time."""
     inference_steps: int = 1
     """Inference budget of this measurement: samples or steps an answer."""
 

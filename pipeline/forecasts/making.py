@@ -141,7 +141,7 @@ def _says(law: str, found: Fit, targets: Targets, metric: Metric, keep: Callable
     return LawForecast(
         law=law,
         status=found.status.value,
-        equation=found.summary().equation,
+        equation=found.belief.shown.form.equation,
         coefficients={name: float(value) for name, value in found.coefficients.items() if math.isfinite(value)},
         fit=keep(found),
         freedom=float(known.freedom),

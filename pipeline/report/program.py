@@ -102,7 +102,7 @@ class _Tape(tape.Tape):
 
 def translate(fit: Fit) -> Program | None:
     """The prediction of a fit, ln of the loss; None for a law that computes with what no page has."""
-    if not fit.members:
+    if fit.belief is None:
         return None
     # Some laws hand a column as it is to functions of the tape, which take nodes; some to NumPy, which does not.
     for wrapped in (False, True):
@@ -112,7 +112,7 @@ def translate(fit: Fit) -> Program | None:
 
 
 def _recorded(fit: Fit, *, wrapped: bool) -> Program | None:
-    names = tuple(fit.members[0].form.frame.centre)
+    names = fit.columns
     recorder, kept = _Recorder(len(names)), _Tape()
     total: Any = 0.0
     for member in fit.predictors:

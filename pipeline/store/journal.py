@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.store.events import Event, from_json, to_json
@@ -38,21 +38,32 @@ def cell_of(line: Mapping[str, Any]) -> str:
     return line["id"] if line["event"] in ("begun", "resumed") else line["cell"]
 
 
-def replay(files: Mapping[str, list[dict[str, Any]]]) -> dict[str, History]:
-    """The cells of a journal's files. Those that another file has replaced say nothing any more."""
-    replaced = {name for lines in files.values() for line in lines[:1] for name in line.get("replaces", ())}
+def merged_from(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The files whose place a file has taken."""
+    return lines[0]["replaces"] if lines and lines[0]["event"] == "merged" else []
+
+
+def told(lines: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The lines that speak of a cell."""
+    return (line for line in lines if line["event"] != "merged")
+
+
+def replaced(files: Mapping[str, Sequence[Mapping[str, Any]]]) -> set[str]:
+    """Files that are still there although another holds what they say: that says it again, after later news."""
+    return {old for lines in files.values() for old in merged_from(lines) if old in files}
+
+
+def replay(files: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, History]:
+    """The cells of a journal's files, of which none replaces another."""
     cells: dict[str, History] = {}
-    for name in sorted(files.keys() - replaced):
-        for line in files[name]:
+    for name in sorted(files):
+        for line in told(files[name]):
             _replay(line, cells)
     return cells
 
 
 def _replay(line: Mapping[str, Any], cells: dict[str, History]) -> None:
-    facts = dict(line)
-    if (event := facts["event"]) == "merged":
-        return
-    cell = cell_of(line)
+    facts, event, cell = dict(line), line["event"], cell_of(line)
     if event == "begun":
         del facts["event"]
         cells.setdefault(cell, History(description=facts))
@@ -65,5 +76,5 @@ def _replay(line: Mapping[str, Any], cells: dict[str, History]) -> None:
 def merge(files: Mapping[str, list[dict[str, Any]]], *, keep: Iterable[str]) -> list[dict[str, Any]]:
     """Several files as one: what they say of some cells, after the names of the files."""
     kept = set(keep)
-    lines = [line for name in sorted(files) for line in files[name] if line["event"] != "merged"]
-    return [{"event": "merged", "replaces": sorted(files)}, *(line for line in lines if cell_of(line) in kept)]
+    lines = [line for name in sorted(files) for line in told(files[name]) if cell_of(line) in kept]
+    return [{"event": "merged", "replaces": sorted(files)}, *lines]

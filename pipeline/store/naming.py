@@ -4,10 +4,10 @@
 is ever written over another's; and the random end keeps them apart where a store cannot even promise that. Files from
 before drivers were numbered (`00000042`) come first.
 
-Files that are many are merged. A merged file is later than those whose content it holds, and it names them. From that
-follows what keeps a store whole whoever writes to it, a driver included that was paused, has lost its lease and does
-not know yet: *a file is removed only in favour of a later one that holds all that it holds.* Whatever several drivers
-remove in whatever order, the last file that holds a cell is removed by none of them.
+Files that are many are merged. A merged file is later than those whose content it holds. From that follows what keeps
+a store whole whoever writes to it, a driver included that was paused, has lost its lease and does not know yet: *a file
+is removed only in favour of a later one that holds all that it holds.* Whatever several drivers remove in whatever
+order, the last file that holds a cell is removed by none of them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 FAN = 8
-"""Files of about one size that become one: a store of n files' worth keeps about 8 log8 n of them, and writes each row
-about log8 n times."""
+"""Files that are merged at once, at least: fewer would mean more work, more would mean more files to open."""
 
 
 @dataclass(kw_only=True)
@@ -39,25 +38,19 @@ class Names:
         return f"{self.series}-{next(self._numbers):08d}-{self.token}{ending}"
 
 
-def to_merge(sizes: Mapping[str, int], *, smallest: int, largest: int) -> list[str]:
-    """The files that have become too many of about one size, in their order; none if none have.
+def to_merge(sizes: Mapping[str, int], *, largest: int) -> list[str]:
+    """The newest files that have become too many, in their order; none if none have.
 
-    `sizes` are files by name, with their rows or bytes. Always the newest in a row: the merged file takes their place.
-    Below `smallest` all count as one size; those above `largest` stay as they are.
+    `sizes` are files by name, with their rows or bytes; those above `largest` stay as they are. No file is merged with
+    others that are smaller even together: so each row is written again only into a file at least twice as large, and of
+    n files written there remain about log n.
     """
     ordered = sorted(sizes)
-    rank = {name: _rank(sizes[name], smallest) for name in ordered}
-    for most in sorted(set(rank.values())):
-        count = 0
-        while count < len(ordered) and rank[ordered[-1 - count]] <= most and sizes[ordered[-1 - count]] <= largest:
-            count += 1
-        if count >= FAN:
+    most = total = 0
+    for count, name in enumerate(reversed(ordered), start=1):
+        most, total = max(most, sizes[name]), total + sizes[name]
+        if sizes[name] > largest:
+            break
+        if count >= FAN and 2 * most <= total:
             return ordered[-count:]
     return []
-
-
-def _rank(size: int, smallest: int) -> int:
-    rank = 0
-    while size > smallest:
-        size, rank = size // FAN, rank + 1
-    return rank

@@ -12,12 +12,10 @@ from pipeline.store.columns import fitted, rows
 from pipeline.store.history import CellRecord, History
 
 FOLDER, ENDING = "points", ".parquet"
-CELLS, REPLACES = b"unsl_cells", b"unsl_replaces"
-"""Keys of a file's metadata: its cells as JSON, and the names of the files that it was made of."""
+CELLS = b"unsl_cells"
+"""Key of a file's metadata: its cells as JSON."""
 FOOTER_BYTES = 2**17
 """What is fetched first of a file's end: the metadata of a hundred cells. Where they are more, the rest follows."""
-MOST_REPLACED = 1_000
-"""Names that a file lists at most. A reader that has fallen further behind reads some cells anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +23,6 @@ class Footer:
     """What a file says of itself."""
 
     records: Mapping[str, CellRecord]
-    replaces: Sequence[str]
     schema: Any
     rows: int
 
@@ -36,7 +33,7 @@ def write_cells(histories: Sequence[History]) -> tuple[bytes, Footer]:
     return _write(rows(histories, list(records.values())), records)
 
 
-def _write(table, records: Mapping[str, CellRecord], replaces: Sequence[str] = ()) -> tuple[bytes, Footer]:
+def _write(table, records: Mapping[str, CellRecord]) -> tuple[bytes, Footer]:
     import pyarrow
     import pyarrow.parquet
 
@@ -44,14 +41,8 @@ def _write(table, records: Mapping[str, CellRecord], replaces: Sequence[str] = (
     with pyarrow.parquet.ParquetWriter(sink, table.schema) as writer:
         writer.write_table(table)
         # Not as metadata of the schema, of which the file would hold a second copy.
-        writer.add_key_value_metadata(
-            {
-                CELLS: json.dumps([vars(record) for record in records.values()]),
-                REPLACES: json.dumps(replaces),
-            }
-        )
-    footer = Footer(records=records, replaces=replaces, schema=table.schema, rows=len(table))
-    return sink.getvalue().to_pybytes(), footer
+        writer.add_key_value_metadata({CELLS: json.dumps([vars(record) for record in records.values()])})
+    return sink.getvalue().to_pybytes(), Footer(records=records, schema=table.schema, rows=len(table))
 
 
 def read_footer(name: str, end: bytes) -> Footer | None:
@@ -66,13 +57,11 @@ def read_footer(name: str, end: bytes) -> Footer | None:
         return None
     try:
         found = pyarrow.parquet.read_metadata(pyarrow.BufferReader(end))
-        metadata = found.metadata or {}
-        cells = json.loads(metadata[CELLS])
+        cells = json.loads((found.metadata or {})[CELLS])
     except (pyarrow.ArrowException, KeyError, ValueError) as error:
         raise PipelineError(f"{FOLDER}/{name} was not written by unsl: move it out of the store") from error
     return Footer(
         records={cell["id"]: CellRecord(**cell) for cell in cells},
-        replaces=json.loads(metadata.get(REPLACES, b"[]")),
         schema=found.schema.to_arrow_schema().remove_metadata(),
         rows=found.num_rows,
     )
@@ -109,5 +98,4 @@ def merge(files: Mapping[str, bytes], footers: Mapping[str, Footer], schema) -> 
         table = read_rows(files[name])
         tables.append(fitted(table if len(new) == len(footers[name].records) else only(table, list(new)), schema))
         records |= new
-    replaced = [*(old for name in sorted(files) for old in footers[name].replaces), *sorted(files)]
-    return _write(pyarrow.concat_tables(reversed(tables)), records, replaced[-MOST_REPLACED:])
+    return _write(pyarrow.concat_tables(reversed(tables)), records)

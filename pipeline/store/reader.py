@@ -43,6 +43,8 @@ class View:
     """Bytes of the Parquet files."""
     chunks: Mapping[str, list[dict[str, Any]]]
     """Files of the journal with their lines."""
+    replaced: Sequence[str]
+    """Other files of the journal, which have been merged and not yet been removed."""
 
     @cached_property
     def home(self) -> dict[str, str]:
@@ -52,10 +54,6 @@ class View:
     @cached_property
     def finished(self) -> dict[str, CellRecord]:
         return {cell: self.footers[name].records[cell] for cell, name in self.home.items()}
-
-    def own(self, name: str) -> list[str]:
-        """The cells that a file speaks for."""
-        return [cell for cell in self.footers[name].records if self.home[cell] == name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,30 +87,25 @@ class Store:
 
         columns: those to be read, where not all are needed. One that no file has is left out.
         """
-        return _to_pandas(self._points(lambda view: (view.footers, view.open), columns))
+        return _to_pandas(self._points(lambda view: (_by_file(view, view.finished), view.open), columns))
 
     def changes(self, since: frozenset[str] = frozenset()) -> Changes:
         """What is new since an earlier answer's `cursor`; everything without one.
 
-        Two requests where nothing is new, and one more for each new file. A cell may be among the changes although
-        nothing was measured; none that was measured is missing.
+        Two requests where nothing is new, and one more for each file with news. An unfinished cell may be among the
+        changes although nothing was measured; nothing that was measured is missing.
         """
         found: dict[str, Any] = {}
 
-        def choose(view: View) -> tuple[Iterable[str], Mapping[str, History]]:
-            new_files = {
-                name
-                for name, footer in view.footers.items()
-                if name not in since and not (footer.replaces and since.issuperset(footer.replaces))
-            }
-            lines = [line for name, chunk in view.chunks.items() if name not in since for line in chunk]
-            told = {journal.cell_of(line) for line in lines if line["event"] != "merged"}
+        def choose(view: View) -> tuple[Mapping[str, Sequence[str]], Mapping[str, History]]:
+            # A finished cell never changes.
+            new = {cell: record for cell, record in view.finished.items() if cell not in since}
+            chunks = [lines for name, lines in view.chunks.items() if not _is_known(name, lines, since)]
+            told = {journal.cell_of(line) for lines in chunks for line in journal.told(lines)}
             news = {cell: history for cell, history in view.open.items() if cell in told}
-            found["records"] = {cell: view.finished[cell] for name in new_files for cell in view.own(name)}
-            found["records"] |= {cell: history.record() for cell, history in news.items()}
-            old = {name for footer in view.footers.values() for name in footer.replaces}
-            found["cursor"] = frozenset({*view.footers, *view.chunks, *(old & since)})
-            return new_files, news
+            found["records"] = new | {cell: history.record() for cell, history in news.items()}
+            found["cursor"] = frozenset({*view.finished, *view.chunks})
+            return _by_file(view, new), news
 
         return Changes(table=_to_pandas(self._points(choose, None)), **found)
 
@@ -123,10 +116,10 @@ class Store:
         found: dict[str, Callable[[], History]] = {}
         records: dict[str, CellRecord] = {}
 
-        def choose(view: View) -> tuple[Iterable[str], Mapping[str, History]]:
+        def choose(view: View) -> tuple[Mapping[str, Sequence[str]], Mapping[str, History]]:
             found.update({cell: partial(_in_order, view.open[cell]) for cell in wanted & view.open.keys()})
             records.update({cell: view.finished[cell] for cell in wanted & view.finished.keys()})
-            return {view.home[cell] for cell in records}, {}
+            return _by_file(view, records), {}
 
         table = _to_pandas(self._points(choose, None))
         places = table.groupby("cell", sort=False).indices if len(table) else {}
@@ -188,7 +181,15 @@ class Store:
         sizes = {name: size for name, size in sizes.items() if name in self._footers}
         self._chunks = {name: lines for name, lines in self._chunks.items() if name in chunks}
         self._footers = {name: self._footers[name] for name in sizes}
-        view = View(open=journal.replay(self._chunks), footers=dict(self._footers), sizes=sizes, chunks=self._chunks)
+        replaced = journal.replaced(self._chunks)
+        chunks = {name: lines for name, lines in self._chunks.items() if name not in replaced}
+        view = View(
+            open=journal.replay(chunks),
+            footers=dict(self._footers),
+            sizes=sizes,
+            chunks=chunks,
+            replaced=sorted(replaced),
+        )
         return replace(view, open={cell: one for cell, one in view.open.items() if cell not in view.finished})
 
     def _read_chunks(self, names: Iterable[str]) -> set[str]:
@@ -216,11 +217,11 @@ class Store:
         return {path.rpartition("/")[2] for path in new} - self._footers.keys()
 
     def _points(self, choose, columns: Sequence[str] | None):
-        """The rows of chosen files and open cells as an Arrow table, None where there are none."""
+        """The rows of chosen cells, those in files by file, as an Arrow table; None where there are none."""
         for number in range(MOST_LOOKS):
             view = self.look()
-            names, histories = choose(view)
-            tables = self._safely(lambda view=view, names=names: self._tables(view, sorted(names), columns))
+            cells, histories = choose(view)
+            tables = self._safely(lambda view=view, cells=cells: self._tables(view, cells, columns))
             if tables is not None:
                 break
             time.sleep(LOOK_SECONDS * (number > 0))
@@ -231,21 +232,34 @@ class Store:
             tables.append(table if columns is None else table.select([n for n in columns if n in table.schema.names]))
         return _joined(tables)
 
-    def _tables(self, view: View, names: Sequence[str], columns: Sequence[str] | None) -> list[Any] | None:
-        """The rows that files speak for; None where one of them has gone."""
+    def _tables(self, view: View, cells: Mapping[str, Sequence[str]], columns: Sequence[str] | None) -> list | None:
+        """The rows of cells, by the file that speaks for them; None where one of the files has gone."""
         tables, batch, bytes = [], [], 0
-        for number, name in enumerate(names):
-            batch.append(f"{points.FOLDER}/{name}")
+        for number, name in enumerate(sorted(cells), start=1):
+            batch.append(name)
             bytes += view.sizes[name]
-            if bytes < BATCH_BYTES and number < len(names) - 1:
+            if bytes < BATCH_BYTES and number < len(cells):
                 continue
-            found = self.folder.read_all(batch)
-            for path in batch:
-                if path not in found:
-                    return None
-                tables.append(_rows_of(view, path.rpartition("/")[2], found.pop(path), columns))
+            found = self.folder.read_all(f"{points.FOLDER}/{name}" for name in batch)
+            if len(found) < len(batch):
+                return None
+            for name in batch:
+                tables.append(_rows_of(view.footers[name], found.pop(f"{points.FOLDER}/{name}"), cells[name], columns))
             batch, bytes = [], 0
         return tables
+
+
+def _by_file(view: View, cells: Iterable[str]) -> dict[str, list[str]]:
+    """Finished cells by the file that speaks for them."""
+    found: dict[str, list[str]] = {}
+    for cell in cells:
+        found.setdefault(view.home[cell], []).append(cell)
+    return found
+
+
+def _is_known(name: str, lines: Sequence[Mapping[str, Any]], since: frozenset[str]) -> bool:
+    merged = journal.merged_from(lines)
+    return name in since or bool(merged) and since.issuperset(merged)
 
 
 def _in_order(history: History) -> History:
@@ -261,14 +275,13 @@ def _finished(record: CellRecord, table) -> History:
     return history
 
 
-def _rows_of(view: View, name: str, data: bytes, columns: Sequence[str] | None):
-    own, all_cells = view.own(name), view.footers[name].records
+def _rows_of(footer: Footer, data: bytes, cells: Sequence[str], columns: Sequence[str] | None):
+    """The rows of some of a file's cells."""
     if columns is not None:
-        known = set(view.footers[name].schema.names)
-        columns = [column for column in columns if column in known]
-    if len(own) == len(all_cells):
+        columns = [column for column in columns if column in footer.schema.names]
+    if len(cells) == len(footer.records):
         return points.read_rows(data, columns)
-    table = points.only(points.read_rows(data, None if columns is None else [*{*columns, "cell"}]), own)
+    table = points.only(points.read_rows(data, None if columns is None else [*{*columns, "cell"}]), cells)
     return table if columns is None else table.select(columns)
 
 

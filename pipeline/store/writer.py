@@ -31,8 +31,8 @@ MOST_ROWS = 5_000
 """Points that are turned into one Parquet file, give or take a cell's: they are a few kilobytes each meanwhile."""
 LARGEST_ROWS = 1_000_000
 """Files of more points are merged no further: a second's work and some ten megabytes each."""
-SMALLEST_BYTES, LARGEST_BYTES = 2**16, 2**26
-"""Files of the journal, likewise."""
+LARGEST_BYTES = 2**26
+"""A file of the journal, likewise."""
 
 
 class Writer:
@@ -47,6 +47,7 @@ class Writer:
         self._open, self._finished = dict(view.open), dict(view.finished)
         self._footers = dict(view.footers)
         self._chunks = {name: _cells_in(lines) for name, lines in view.chunks.items()}
+        self._replaced = list(view.replaced)
         self._bytes = store.folder.sizes(journal.FOLDER, ending=journal.ENDING)
         self._schema = grown(footer.schema for footer in self._footers.values())
         self._begun: list[dict[str, Any]] = []
@@ -163,11 +164,13 @@ class Writer:
         for cell in self._open.keys() & view.finished.keys():
             del self._open[cell]
         self._chunks = {name: _cells_in(lines) for name, lines in view.chunks.items()}
+        self._replaced = list(view.replaced)
 
     def _remove_spent(self, ended: Sequence[History], everything: bool) -> None:
         folder = self.store.folder
         spent = [name for name, cells in self._chunks.items() if cells <= self._finished.keys()]
-        self._remove(*(f"{journal.FOLDER}/{name}" for name in spent))
+        self._remove(*(f"{journal.FOLDER}/{name}" for name in (*spent, *self._replaced)))
+        self._replaced = []
         for name in spent:
             del self._chunks[name]
         if ended or everything:
@@ -204,7 +207,7 @@ class Writer:
 
     def _merge_points(self) -> None:
         sizes = {name: footer.rows + len(footer.records) for name, footer in self._footers.items()}
-        if names := to_merge(sizes, smallest=MOST_ROWS, largest=LARGEST_ROWS):
+        if names := to_merge(sizes, largest=LARGEST_ROWS):
             self._merge(names)
 
     def _merge(self, names: Sequence[str]) -> None:
@@ -219,7 +222,7 @@ class Writer:
 
     def _merge_journal(self) -> None:
         sizes = {name: self._bytes.get(name, 0) for name in self._chunks}
-        names = to_merge(sizes, smallest=SMALLEST_BYTES, largest=LARGEST_BYTES)
+        names = to_merge(sizes, largest=LARGEST_BYTES)
         if not names:
             return
         with _one_error(self.store):
@@ -260,7 +263,7 @@ class Writer:
 
 
 def _cells_in(lines: Iterable[dict[str, Any]]) -> set[str]:
-    return {journal.cell_of(line) for line in lines if line["event"] != "merged"}
+    return {journal.cell_of(line) for line in journal.told(lines)}
 
 
 def _batches(histories: Iterable[History]) -> list[list[History]]:

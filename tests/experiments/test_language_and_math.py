@@ -33,6 +33,14 @@ def test_every_tier_is_sound_and_holds_out_its_larger_scale(name, tier):
     assert study.name == (name if tier == "cpu" else f"{name}-{tier}")
 
 
+@pytest.mark.parametrize("name, tier", [*TIERS, *[("vision", tier) for tier in ("cpu", "gpu", "paper")]])
+def test_no_tier_fits_annealed_models_beside_others(name, tier):
+    """All its points come from rates that have decayed, or none: a rate that decays gives points at its end alone."""
+    cells = load_study(name, tier).cells
+    schedules = {cell.config["schedule"] for cell in cells}
+    assert schedules in ({"constant"}, {"anneal"}) or all(len(cell.evaluation_steps) == 1 for cell in cells)
+
+
 @pytest.mark.parametrize("tier, but", [("cpu", {"dataset_size"}), ("gpu", set())])
 def test_answers_are_forecast_along_every_input(tier, but):
     """Each input reaches at least twice as far in the points held out as in those fitted, inference steps too."""

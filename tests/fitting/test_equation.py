@@ -34,7 +34,7 @@ def by_coefficients(c, columns):
 
 def test_the_coefficients_that_are_shown_predict():
     result = fit("a1", table_of(), recipe=QUICK)
-    assert len(result.members) > 1
+    assert len(result.members) == 1 < len(result.belief.members)
     shown = by_coefficients(result.coefficients, BEYOND)
     np.testing.assert_allclose(result.predict(BEYOND), shown, rtol=1e-9)
     np.testing.assert_allclose(result.forecast(BEYOND).median, shown, rtol=1e-9)
@@ -45,7 +45,7 @@ def test_the_equation_follows_the_mean_of_the_candidates_towards_the_target():
     table = table_of(noise=0.05)
     result = fit("a1", table, recipe=QUICK, toward=BEYOND)
     mean = fit("a1-mean", table, recipe=QUICK, toward=BEYOND)
-    first = result.members[0]
+    first = result.belief.members[0]
     for columns, most in ((table.columns, 0.01), (BEYOND, 0.05)):
         z = first.form.frame.coordinates(columns)
         middle = np.log(mean.predict(columns))
@@ -69,7 +69,7 @@ def test_a_mean_that_one_form_can_follow_is_followed_exactly():
     y = 1.7 + 400 * N**-0.34 + 410 * D**-0.28
     table = Table(inputs={"parameters": N, "tokens": D}, y=y, ceiling=math.inf)
     result = fit("cf", table, recipe=Recipe(share=0.3, shortlist=0.6))
-    assert len(result.members) > 2
+    assert len(result.belief.members) > 2
     truth = 1.7 + 400 * BEYOND["parameters"] ** -0.34 + 410 * BEYOND["tokens"] ** -0.28
     np.testing.assert_allclose(result.predict(BEYOND), truth, rtol=2e-3)
 

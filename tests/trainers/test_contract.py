@@ -46,10 +46,14 @@ SMALL = {
             SMALL_SUMS | {"answers": 4, "sampled_questions": 16} | difference
             for difference in (
                 {"seed": 0},
-                {"seed": 1, "learning_rate": 3e-3, "schedule": "cosine"},
+                {"seed": 1, "learning_rate": 3e-3},
                 {"dataset_size": 50, "init_scale": 0.5, "temperature": 0.5},
-                {"weight_decay": 0.1, "schedule": "wsd", "warmup_steps": 0},
+                {"weight_decay": 0.1, "warmup_steps": 0},
             )
+        ],
+        "annealed": [
+            SMALL_SUMS | {"schedule": "anneal", "decay_share": 0.4} | difference
+            for difference in ({"seed": 0}, {"seed": 1, "learning_rate": 3e-3, "weight_decay": 0.1, "init_scale": 0.5})
         ],
         "diverging": SMALL_SUMS | {"weight_decay": 1.0, "learning_rate": 1e20},
         "refused": {"batch_size": 200_000},
@@ -63,6 +67,7 @@ SMALL = {
                 {"dataset_size": 200, "gradient_clip": 0.0, "init_scale": 2.0},
             )
         ],
+        "annealed": [SMALL_LANGUAGE | {"schedule": "anneal", "seed": seed} for seed in (0, 1)],
         "diverging": SMALL_LANGUAGE | {"learning_rate": 1e20, "weight_decay": 1.0},
         "refused": {"vocabulary": 100},
     },
@@ -106,24 +111,28 @@ SMALL = {
                 {"learning_rate": 3e-3, "weight_decay": 0.0, "shift": 2, "flip": True},
             )
         ],
+        "annealed": [SMALL_PICTURES | {"schedule": "anneal", "seed": seed} for seed in (0, 1)],
         "diverging": SMALL_PICTURES | {"learning_rate": 1e20, "gradient_clip": 0.0},
         "refused": {"batch_size": 99_999},
     },
 }
-"""For each trainer: configurations of one shape, one that diverges, and one that is refused."""
+"""For each trainer: configurations of one shape, one that diverges, and one that is refused; and where its rate has a
+schedule, configurations that anneal."""
+COHORTS = [(name, kind) for name in TRAINERS for kind in ("cohort", "annealed") if kind in SMALL.get(name, {"cohort"})]
 
 
-@pytest.fixture(scope="module", params=TRAINERS)
+@pytest.fixture(scope="module", params=COHORTS, ids="-".join)
 def trial(request) -> Trial:
     """A trainer with its small runs: the uninterrupted ones are made once for all checks."""
-    assert request.param in SMALL, f"add small runs of '{request.param}' to SMALL"
-    trainer = load_trainer(request.param)
-    return Trial(trainer, [trainer.Config(**settings) for settings in SMALL[trainer.name]["cohort"]])
+    name, kind = request.param
+    assert name in SMALL, f"add small runs of '{name}' to SMALL"
+    trainer = load_trainer(name)
+    return Trial(trainer, [trainer.Config(**settings) for settings in SMALL[name][kind]])
 
 
-@pytest.fixture
-def trainer(trial):
-    return trial.trainer
+@pytest.fixture(params=TRAINERS)
+def trainer(request):
+    return load_trainer(request.param)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

@@ -207,7 +207,7 @@ def test_downstream_tasks_are_metrics(tmp_path):
 
 @pytest.mark.parametrize(
     "schedule, warm, middle, last",
-    [("constant", 0.5, 1.0, 1.0), ("cosine", 0.5, 0.55, 0.1), ("wsd", 0.5, 1.0, 1 / 21)],
+    [("constant", 0.5, 1.0, 1.0), ("cosine", 0.5, 0.55, 0.1), ("wsd", 0.5, 1.0, 1 / 21), ("anneal", 0.5, 1.0, 1.0)],
 )
 def test_schedules(schedule, warm, middle, last):
     config = dataclasses.replace(SMALL, steps=100, schedule=schedule, warmup_steps=10)
@@ -255,7 +255,7 @@ def test_a_cell_that_cannot_be_trained_does_not_stop_the_others():
         ({"accumulation": 3}, "accumulation = 3"),
         ({"width": 20}, "width = 20 must be a positive multiple of head_size = 8"),
         ({"downstream": "lambada,"}, "downstream"),
-        ({"schedule": "linear"}, "schedule = 'linear' must be one of constant, cosine, wsd"),
+        ({"schedule": "linear"}, "schedule = 'linear' must be one of constant, cosine, wsd, anneal"),
     ],
 )
 def test_a_bad_configuration_is_refused(settings, message):

@@ -185,11 +185,13 @@ class TestTraining:
         often, once = last(tuple(range(1, 9))), last((8,))
         assert all(np.array_equal(often.arrays[name], once.arrays[name]) for name in once.arrays)
 
-    def test_a_wsd_run_shares_its_stable_part_with_longer_ones(self):
-        settings = {"schedule": "wsd", "few_shot_classes": 0}
-        short, _ = run(VISION, [config(**settings, steps=32, decay_share=0.0)])
-        long, _ = run(VISION, [config(**settings, steps=64, decay_share=0.5)])
-        assert short[0, 23, 1] == long[0, 23, 1]
+    def test_a_branch_is_the_run_of_its_length(self):
+        settings = {"few_shot_classes": 0, "decay_share": 0.5}
+        annealed, _ = run(VISION, [config(**settings, schedule="anneal", steps=64)])
+        assert [step for _, step, _ in annealed] == [16, 23, 32, 45, 64]
+        for steps in (23, 64):
+            alone, _ = run(VISION, [config(**settings, schedule="wsd", steps=steps)])
+            assert list(alone) == [(0, steps, 1)] and alone[0, steps, 1] == annealed[0, steps, 1]
 
     def test_few_pictures_seen_often_are_memorised(self):
         seen = config(width=32, dataset_size=16, batch_size=16, steps=200, learning_rate=3e-3, classes=8)

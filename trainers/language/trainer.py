@@ -14,6 +14,9 @@ FLOPs are those of matrix products and convolutions, two for a multiply-add, wit
 positions: once forward and twice backward. Kernels that recompute or that skip masked positions do not change the
 count. Weights are in single precision; on a GPU products run in bfloat16 (autocast).
 
+Version 2: runs whose rate decays are measured where it has decayed and nowhere else (trainers/loop/schedules.py), and
+`constant` is the default, so that the points of a run are of one kind.
+
 Cells are trained one after another. Measured on a CPU core, 8 models under torch.func.vmap run at 0.6 to 0.9 times the
 speed of the same models one by one, from width 16 to width 128: attention has no batching rule there.
 """
@@ -31,7 +34,15 @@ from trainers.data import EpochOrder
 from trainers.language.architectures import ARCHITECTURES, build_model, forward_products, parameters, width_for
 from trainers.language.downstream import Task, load_task
 from trainers.language.text import BYTES, Pack, pack
-from trainers.loop import DataIdentity, SingleModel, log_spaced_steps, schedule_rules, train_cohorts
+from trainers.loop import (
+    DataIdentity,
+    SingleModel,
+    branch_steps,
+    measured_steps,
+    schedule_rules,
+    state_bytes,
+    train_cohorts,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +83,13 @@ class LanguageConfig:
     """Parts that a batch is processed in, one after another, where it does not fit in memory at once."""
     learning_rate: float = 3e-3
     """Peak learning rate of AdamW."""
-    schedule: str = "cosine"
-    """Learning rate after the warm-up: `constant`, `cosine` (to a tenth) or `wsd` (constant, then linear to zero)."""
+    schedule: str = "constant"
+    """Learning rate after the warm-up: `constant`, measured on the way; `cosine` (to a tenth) or `wsd` (constant, then
+    linear to zero), measured at the end; or `anneal`, a `wsd` run of every measured length, all from one trunk."""
     warmup_steps: int = 20
     """Steps over which the learning rate rises to its peak."""
     decay_share: float = 0.2
-    """Part of the run over which `wsd` decays."""
+    """Part of the run over which `wsd` decays, and of its length each branch of `anneal`."""
     weight_decay: float = 0.1
     """Decoupled weight decay a step, before the learning rate; norms and biases do not decay."""
     gradient_clip: float = 1.0
@@ -149,7 +161,7 @@ class Language:
     """See the module's docstring."""
 
     name = "language"
-    version = 1
+    version = 2
     Config = LanguageConfig
     units = {"dataset_size": "tokens", "examples": "tokens", "batch_size": "tokens"}
 
@@ -164,11 +176,12 @@ class Language:
             parameters_without_embeddings=without_embeddings,
             flops_per_step=6.0 * sequences * forward_products(config),
             steps=config.steps,
-            bytes=16 * total + activations,
+            branch_steps=branch_steps(config, self.evaluation_steps(config)),
+            bytes=state_bytes(config) * total + activations,
         )
 
     def evaluation_steps(self, config: LanguageConfig) -> tuple[int, ...]:
-        return log_spaced_steps(config.steps, first=16, per_doubling=2)
+        return measured_steps(config, first=16)
 
     def cohort_key(self, config: LanguageConfig) -> tuple:
         # Cells of a cohort are trained one after another: see the module's docstring.

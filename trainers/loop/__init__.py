@@ -4,6 +4,7 @@
     single_model.py   the step of one torch model that trains by itself: AdamW, accumulation, clipping
     adam.py           Adam on flat weights, for several small models at once
     schedules.py      when a run is measured, and how its learning rate moves
+    branches.py       runs of many lengths in one: a trunk at a constant rate, and what decays from it
 
 A domain derives a `Cohort`, or a `SingleModel`, says what a step is and what is measured, and hands it to
 `train_cohorts`. Nothing here imports the training framework before a run begins.
@@ -13,7 +14,16 @@ from __future__ import annotations
 
 from trainers.loop.adam import Adam
 from trainers.loop.cohort import Cohort, Interrupted, train_cohorts
-from trainers.loop.schedules import SCHEDULES, learning_rate_factor, log_spaced_steps, schedule_rules
+from trainers.loop.schedules import (
+    SCHEDULES,
+    branch_start,
+    branch_steps,
+    learning_rate_factor,
+    log_spaced_steps,
+    measured_steps,
+    schedule_rules,
+    state_bytes,
+)
 from trainers.loop.single_model import DataIdentity, SingleModel
 
 __all__ = [
@@ -23,8 +33,12 @@ __all__ = [
     "DataIdentity",
     "Interrupted",
     "SingleModel",
+    "branch_start",
+    "branch_steps",
     "learning_rate_factor",
     "log_spaced_steps",
+    "measured_steps",
     "schedule_rules",
+    "state_bytes",
     "train_cohorts",
 ]

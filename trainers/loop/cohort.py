@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from trainers.contract import Checkpoint, Context, End, Ending, Point, Trainer, TrainerError
+from trainers.loop.branches import Branches, standing
 
 
 class Interrupted(Exception):
@@ -43,7 +44,11 @@ class Cohort(abc.ABC):
         self.config = self.configs[0]
         """What all cells share is read from the first."""
         self.flops_per_step = trainer.count(self.config).flops_per_step
-        self.evaluation_steps = frozenset(trainer.evaluation_steps(self.config))
+        steps = trainer.evaluation_steps(self.config)
+        self.evaluation_steps = frozenset(steps)
+        annealing = getattr(self.config, "schedule", None) == "anneal"
+        self.branches = Branches(self.config, steps) if annealing else None
+        """Where an annealing run stands; None of a run that has no branches."""
         self.device, self.on_gpu = device, device.startswith("cuda")
         self.should_stop: Callable[[], bool] = lambda: False
         """The context's question, for domains that ask within a step."""
@@ -63,6 +68,11 @@ class Cohort(abc.ABC):
         """The tensors, by name, that with the step decide how a cell goes on: writing to them restores it."""
 
     @property
+    def branch(self) -> int | None:
+        """The length of the branch that the next step is one of, if it is."""
+        return self.branches.length if self.branches else None
+
+    @property
     def stride(self) -> int:
         """Steps that the next update takes: 1, or more where nothing happens between two measurements."""
         return 1
@@ -74,6 +84,10 @@ class Cohort(abc.ABC):
     def close(self) -> None:  # noqa: B027 (most cohorts have nothing to free)
         """Free what the cohort holds beside memory."""
 
+    def go_to(self, step: int) -> None:
+        """Be at a step whose state has just been written to the tensors."""
+        self.step = step
+
     def arrays(self, row: int) -> dict[str, np.ndarray]:
         """What the checkpoint of the cell in `row` holds: copies, which later steps leave alone."""
         return {name: tensor.detach().cpu().numpy().copy() for name, tensor in self.state(row).items()}
@@ -83,17 +97,27 @@ class Cohort(abc.ABC):
         for row, cell in enumerate(self.cells):
             if (checkpoint := checkpoints[cell]) is None:
                 continue
-            self.step, self.seconds[row] = checkpoint.step, checkpoint.seconds
+            self.seconds[row] = checkpoint.seconds
             if tensors := self.state(row):
                 import torch
 
                 with torch.no_grad():
                     for name, tensor in tensors.items():
                         tensor.copy_(torch.from_numpy(checkpoint.arrays[name]))
+            self.go_to(checkpoint.step)
+        begun = [checkpoints[cell] for cell in self.cells if checkpoints[cell] is not None]
+        if self.branches and begun:
+            self.go_to(self.branches.restore(begun, self._states()))
 
     def checkpoint(self, row: int) -> Checkpoint:
         """The state of the cell in `row` after `self.step` steps."""
-        return Checkpoint(step=self.step, seconds=self.seconds[row], arrays=self.arrays(row))
+        arrays, step = self.arrays(row), self.step
+        if self.branches:
+            arrays, step = arrays | self.branches.arrays(row, step), self.branches.reached(step)
+        return Checkpoint(step=step, seconds=self.seconds[row], arrays=arrays)
+
+    def _states(self) -> list[Mapping[str, Any]]:
+        return [self.state(row) for row in range(len(self.cells))]
 
     def run(self, context: Context) -> Iterator[Point | End]:
         """Train to the end, or to where the context asks to stop."""
@@ -101,10 +125,13 @@ class Cohort(abc.ABC):
         began = time.perf_counter()
         while self.step < self.config.steps and any(self.alive):
             try:
+                if self.branches and (step := self.branches.steer(self.step, self._states)) != self.step:
+                    self.go_to(step)
                 stride = self.stride
                 self.update()
                 self.step += stride
-                evaluating = self.step in self.evaluation_steps
+                # Branches pass by each other's lengths.
+                evaluating = self.step == self.branch if self.branches else self.step in self.evaluation_steps
                 if not evaluating and self.step % self.check_interval:
                     continue
                 yield from self._end_diverged()
@@ -168,10 +195,10 @@ def train_cohorts(
     Raises TrainerError for cells that cannot be trained when the others are done, which must not suffer from them.
     """
     checkpoints = [context.load(cell) for cell in range(len(configs))]
-    steps = [checkpoint.step if checkpoint else 0 for checkpoint in checkpoints]
+    stand = [standing(checkpoint) for checkpoint in checkpoints]
 
-    def group(cell: int) -> int:
-        return steps[cell] if together else cell
+    def group(cell: int):
+        return stand[cell] if together else cell
 
     refused = []
     for _, cells in groupby(sorted(range(len(configs)), key=group), key=group):

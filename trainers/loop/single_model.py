@@ -65,7 +65,7 @@ class SingleModel(Cohort):
 
         config = self.config
         for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(config, self.step)
+            group["lr"] = config.learning_rate * learning_rate_factor(config, self.step, branch=self.branch)
         for part in self.batch():
             (self.loss(part) / config.accumulation).backward()
         if config.gradient_clip:
@@ -112,8 +112,11 @@ class SingleModel(Cohort):
                 f"began with: restore the old {data.kind}, or remove the cell's checkpoint to start it anew"
             )
         super().restore(checkpoints)
+
+    def go_to(self, step: int) -> None:
+        super().go_to(step)
         for moments in self.optimiser.state.values():
-            moments["step"].fill_(self.step)
+            moments["step"].fill_(step)
 
 
 def _adamw(parameters: Iterable, config):

@@ -27,7 +27,16 @@ import numpy as np
 
 from trainers.contract import Context, Counts, End, Point, TrainerError
 from trainers.data import EpochOrder
-from trainers.loop import Adam, Cohort, learning_rate_factor, log_spaced_steps, schedule_rules, train_cohorts
+from trainers.loop import (
+    Adam,
+    Cohort,
+    branch_steps,
+    learning_rate_factor,
+    measured_steps,
+    schedule_rules,
+    state_bytes,
+    train_cohorts,
+)
 from trainers.math.transformer import KeyValueCache, Shape, decay_mask, initial_weights, logits, views
 from trainers.math.votes import result_codes, vote_and_pass_errors, vote_sizes
 
@@ -65,11 +74,12 @@ class AnsweringConfig:
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
     schedule: str = "constant"
-    """Learning rate after the warm-up: `constant`, `cosine` (to a tenth) or `wsd` (constant, then linear to zero)."""
+    """Learning rate after the warm-up: `constant`, measured on the way; `cosine` (to a tenth) or `wsd` (constant, then
+    linear to zero), measured at the end; or `anneal`, a `wsd` run of every measured length, all from one trunk."""
     warmup_steps: int = 20
     """Steps over which the learning rate rises to its peak."""
     decay_share: float = 0.2
-    """Part of the run over which `wsd` decays."""
+    """Part of the run over which `wsd` decays, and of its length each branch of `anneal`."""
     weight_decay: float = 0.0
     """Decoupled weight decay a step, before the learning rate; norms do not decay."""
     init_scale: float = 1.0
@@ -150,11 +160,12 @@ class AnsweringTrainer:
             parameters_without_embeddings=shape.parameters_without_embeddings,
             flops_per_step=shape.training_flops(**batch),
             steps=config.steps,
-            bytes=16 * shape.parameters + shape.activation_bytes(**batch),
+            branch_steps=branch_steps(config, self.evaluation_steps(config)),
+            bytes=state_bytes(config) * shape.parameters + shape.activation_bytes(**batch),
         )
 
     def evaluation_steps(self, config) -> tuple[int, ...]:
-        return log_spaced_steps(config.steps, first=32, per_doubling=2)
+        return measured_steps(config, first=32)
 
     def inference_budgets(self, config) -> tuple[int, ...]:
         return vote_sizes(config.answers)
@@ -163,7 +174,9 @@ class AnsweringTrainer:
         if config.width > WIDEST_COHORT:
             return (config,)
         drawn = (config.answers, config.sampled_questions) if config.answers > 1 else ()
-        return (self.shape(config), self.format(config), config.steps, config.batch_size, config.test_size, drawn)
+        # Cells that train as one program are measured together, and leave their trunks together.
+        measured = (self.evaluation_steps(config), config.decay_share if config.schedule == "anneal" else None)
+        return (self.shape(config), self.format(config), measured, config.batch_size, config.test_size, drawn)
 
     def train(self, configs: Sequence, context: Context) -> Iterator[Point | End]:
         together = context.device != "cpu" or configs[0].width <= WIDEST_COHORT_ON_CPU
@@ -238,7 +251,10 @@ class TransformerCohort(Cohort):
         # The sum over models keeps their gradients apart; the mean over a model's tokens is its own loss.
         gradients = torch.autograd.grad(nats.mean((1, 2)).sum(), list(self.named.values()))
         torch.cat([gradient.flatten(1) for gradient in gradients], dim=1, out=self.optimiser.gradient)
-        rates = [config.learning_rate * learning_rate_factor(config, self.step) for config in self.configs]
+        rates = [
+            config.learning_rate * learning_rate_factor(config, self.step, branch=self.branch)
+            for config in self.configs
+        ]
         decays = [rate * config.weight_decay for rate, config in zip(rates, self.configs, strict=True)]
         decay = self._column(decays) if any(decays) else None
         self.optimiser.update(self.step, learning_rate=self._column(rates), decay=decay)

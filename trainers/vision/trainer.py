@@ -13,6 +13,9 @@ over orders of magnitude. Measured at every point:
 FLOPs are counted as networks.py says; measurements do not count. Weights are in single precision; on a GPU
 products run in bfloat16 (autocast).
 
+Version 2: runs whose rate decays are measured where it has decayed and nowhere else (trainers/loop/schedules.py), and
+`constant` is the default, so that the points of a run are of one kind.
+
 Cells are trained one after another. Measured on a CPU core, 8 vision transformers under torch.func.vmap with batches of
 64 run at 0.95 times the speed of one by one at width 16 and at 0.7 from width 32 on: a batch of pictures is a thousand
 rows, which fill a core by themselves. Only batches of 16 at width 16 gain, 1.7 times (benchmarks/vision_speed.py).
@@ -29,7 +32,15 @@ import numpy as np
 
 from trainers.contract import Context, Counts, End, Point, check_config
 from trainers.data import EpochOrder
-from trainers.loop import DataIdentity, SingleModel, log_spaced_steps, schedule_rules, train_cohorts
+from trainers.loop import (
+    DataIdentity,
+    SingleModel,
+    branch_steps,
+    measured_steps,
+    schedule_rules,
+    state_bytes,
+    train_cohorts,
+)
 from trainers.vision.few_shot import few_shot_error
 from trainers.vision.networks import (
     ARCHITECTURES,
@@ -88,12 +99,13 @@ class VisionConfig:
     """Whether training pictures are mirrored at random."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
-    schedule: str = "cosine"
-    """Learning rate after the warm-up: `constant`, `cosine` (to a tenth) or `wsd` (constant, then linear to zero)."""
+    schedule: str = "constant"
+    """Learning rate after the warm-up: `constant`, measured on the way; `cosine` (to a tenth) or `wsd` (constant, then
+    linear to zero), measured at the end; or `anneal`, a `wsd` run of every measured length, all from one trunk."""
     warmup_steps: int = 20
     """Steps over which the learning rate rises to its peak."""
     decay_share: float = 0.2
-    """Part of the run over which `wsd` decays."""
+    """Part of the run over which `wsd` decays, and of its length each branch of `anneal`."""
     weight_decay: float = 0.1
     """Decoupled weight decay a step, before the learning rate; norms and biases do not decay."""
     gradient_clip: float = 1.0
@@ -147,7 +159,7 @@ class Vision:
     """See the module's docstring."""
 
     name = "vision"
-    version = 1
+    version = 2
     Config = VisionConfig
     units = {"dataset_size": "pictures", "examples": "pictures", "batch_size": "pictures"}
 
@@ -158,11 +170,12 @@ class Vision:
             parameters_without_embeddings=without_embeddings,
             flops_per_step=config.batch_size * training_flops(config),
             steps=config.steps,
-            bytes=16 * total + config.batch_size // config.accumulation * activation_bytes(config),
+            branch_steps=branch_steps(config, self.evaluation_steps(config)),
+            bytes=state_bytes(config) * total + config.batch_size // config.accumulation * activation_bytes(config),
         )
 
     def evaluation_steps(self, config: VisionConfig) -> tuple[int, ...]:
-        return log_spaced_steps(config.steps, first=16, per_doubling=2)
+        return measured_steps(config, first=16)
 
     def cohort_key(self, config: VisionConfig) -> tuple:
         # Cells of a cohort are trained one after another: see the module's docstring. They need the same pictures, so
