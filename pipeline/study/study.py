@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import os
 import re
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -167,6 +168,12 @@ class Study:
             return Cell.build(self.loaded_trainer, {**self.fixed, **varied})
         except TrainerError as error:
             raise PipelineError(f"study '{self.name}': {error} (in the cell with {show_config(varied)})") from error
+        except Exception as error:  # Of a trainer of somebody's own.
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            raise PipelineError(
+                f"study '{self.name}': the trainer '{self.trainer}' raises {type(error).__name__}: {error} "
+                f"({last.filename}, line {last.lineno}); `unsl check-trainer` tells more"
+            ) from error
 
     def _check_names(self) -> None:
         names = [name for axis in self.axes for name in axis.fields] + list(self.fixed)

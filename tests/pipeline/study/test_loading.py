@@ -185,6 +185,12 @@ def test_trainers_and_laws_beside_a_study_are_used_wherever_it_runs(here, execut
     assert (fitted.returncode, " mine " in fitted.stdout) == (0, True), fitted.stderr
 
 
+def test_a_trainer_that_cannot_count_is_blamed_with_its_line(here):
+    Path("my_trainer.py").write_text(TRAINER.replace("bytes=8", "bytes=config.nothing"))
+    with pytest.raises(PipelineError, match="my_trainer.py:MINE' raises AttributeError: .*my_trainer.py, line 2"):
+        load_study("width").check()
+
+
 def test_points_that_are_not_finite_are_no_success(here):
     Path("my_trainer.py").write_text(TRAINER.replace("LOSS", "float('nan') if step > 16 else step**-SLOPE"))
     done = unsl("run", "width.py", "--executor", "inline", "--device", "cpu", "--wandb", "off")
