@@ -77,7 +77,7 @@ def duration(seconds: float) -> str:
     """`48 s`, `12 min`, `3.4 h`, `5.1 days`."""
     for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= size * 1.5:
-            return f"{number(seconds / size, 2)} {unit}"
+            return f"{number(seconds / size, 2 if seconds < 100 * size else 3)} {unit}"
     return f"{number(seconds)} s"
 
 

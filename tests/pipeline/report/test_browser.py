@@ -88,6 +88,13 @@ def test_no_complaint_no_request_and_nothing_sticks_out(open_page, whole, width,
     assert page.locator(".still").first.is_hidden()
 
 
+def test_great_numbers_do_not_stick_out_of_a_phone(open_page, facts):
+    cells = replace(facts.cells, planned=1_234_567, seconds=7.8e7, states={"done": 1_234_567})
+    task = replace(facts.tasks[0], fitted=492_123, held_out=1_507_877)
+    page = open_page(render(replace(facts, cells=cells, tasks=(task,))), viewport={"width": 390, "height": 840})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
 def test_without_scripts_every_figure_is_there(open_page, whole):
     page = open_page(render(whole), java_script_enabled=False)
     for figure in page.locator("figure").all():

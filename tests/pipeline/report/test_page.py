@@ -291,7 +291,9 @@ def test_numbers_are_short_and_true():
         "0.003", "250", "1k", "16.4k", "1M", "7B", "2e-5", "3e18",
     ]  # fmt: skip
     assert [exact(v) for v in (16384, 0.003, True, "adam", np.int64(5))] == ["16,384", "0.003", "True", "adam", "5"]
-    assert [duration(v) for v in (0, 4.25, 100, 5400, 3e5)] == ["0 s", "4.25 s", "1.7 min", "1.5 h", "3.5 days"]
+    assert [duration(v) for v in (0, 4.25, 100, 5400, 3e5, 7.8e7)] == [
+        "0 s", "4.25 s", "1.7 min", "1.5 h", "3.5 days", "903 days",
+    ]  # fmt: skip
     assert [times(v) for v in (1.0, 1.12, 3.14159)] == ["±0%", "±12%", "×÷3.14"]
 
 
