@@ -64,9 +64,9 @@ class Checkpoints:
         """Write one and drop those that it makes superfluous. Raises OSError."""
         mine = f"{self._series}-{checkpoint.step:012d}{ENDING}"
         self._folder.write(mine, _to_bytes(checkpoint, points))
-        older = [name for name in self._folder.names(ending=ENDING) if name <= mine]
-        sound = [name for name in older if name not in self._damaged]
-        self._folder.remove(*set(older).difference(sound[-KEPT:]))
+        there = self._folder.names(ending=ENDING)
+        sound = [name for name in there if name not in self._damaged]
+        self._folder.remove(*set(there).difference(sound[-KEPT:]))
 
     def _ask(self, request):
         for number in range(1, TRIES + 1):

@@ -9,11 +9,11 @@ first asked, and how much was measured by then, so that nobody has to believe th
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from time import gmtime, strftime
 from typing import Any
 
 from pipeline.store.files import Folder
@@ -66,7 +66,7 @@ def record(folder: Folder, asked: Asked, *, cells: int, points: int) -> bool:
     known = read_questions(folder)
     if known and known[-1].digest == asked.digest:
         return False
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime())
     dated = dataclasses.replace(asked, since=now, cells=cells, points=points)
     return folder.create(f"{FOLDER}/{len(known) + 1:04d}-{asked.digest}.json", json.dumps(asdict(dated)).encode())
 

@@ -84,8 +84,8 @@ class S3Server:
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": "us-east-1",
-            # Of botocore, whose pauses are long; the filesystem above it asks again several times as well.
-            "AWS_MAX_ATTEMPTS": "1",
+            # Botocore's pauses are long, and the filesystem above it asks again several times as well.
+            "AWS_MAX_ATTEMPTS": "2",
         }
 
     def _answer(self, moto: Any, app: Any, environ: dict[str, Any], start: Any) -> Any:

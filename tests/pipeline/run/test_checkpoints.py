@@ -73,6 +73,15 @@ def test_the_one_that_was_resumed_from_stays_until_there_are_two_newer(folder):
         assert [int(name[-16:-4]) for name in folder.names()] == kept
 
 
+def test_a_damaged_one_is_not_kept_in_place_of_a_sound_one(folder):
+    save(folder, 700)
+    folder.write(f"{FIRST}-000000000900.npz", b"damaged")
+    checkpoints = Checkpoints(folder, SECOND)
+    assert checkpoints.load()[0].step == 700
+    checkpoints.save(Checkpoint(step=710, seconds=0.0, arrays={}), POINTS)
+    assert [int(name[-16:-4]) for name in folder.names()] == [700, 710]
+
+
 def test_a_job_that_was_given_up_removes_nothing_of_its_successors(folder):
     save(folder, 500, FIRST)
     save(folder, 100, SECOND)

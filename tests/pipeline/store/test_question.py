@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from rehearsal import make_study, run_study
@@ -18,16 +19,13 @@ OTHER = Split(held_out="parameters > 500 and dataset_size > 4000")
 @pytest.fixture
 def noon(monkeypatch):
     """The question is asked at noon of a day that the test sets."""
-    import datetime
 
-    class Clock(datetime.datetime):
+    class Clock:
         day = 20
 
-        @classmethod
-        def now(cls, tz):
-            return cls(2026, 11, cls.day, 12, tzinfo=tz)
-
-    monkeypatch.setattr("pipeline.store.question.datetime.datetime", Clock)
+    monkeypatch.setattr(
+        "pipeline.store.question.gmtime", lambda: time.strptime(f"2026-11-{Clock.day} 12", "%Y-%m-%d %H")
+    )
     return Clock
 
 
