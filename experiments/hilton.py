@@ -43,6 +43,7 @@ STUDY = Study(
 _GPU = replace(
     STUDY,
     name="hilton-gpu",
+    device="gpu",
     fixed={"game": "starpilot", "dataset_size": FIRST_TEST_LEVEL, "network": "impala", "steps": 6_104},
     axes=[Axis("width", (0.125, 0.1767767, 0.25, 0.3535534, 0.5, 0.7071068, 1.0, 1.4142136, 2.0))],
     split=Split(held_out="parameters > 6e5 or examples > 3e7", excluded={"start": "examples < 2e5"}),

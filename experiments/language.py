@@ -39,6 +39,7 @@ _FINEWEB = {"text": "hub:HuggingFaceFW/fineweb-edu:sample-10BT", "schedule": "an
 _GPU = replace(
     STUDY,
     name="language-gpu",
+    device="gpu",
     fixed=_FINEWEB
     | {"corpus_tokens": 512_000_000, "validation_tokens": 2_000_000, "vocabulary": 16_384}
     | {"architecture": "llama", "depth": 8, "head_size": 64, "context_length": 512}

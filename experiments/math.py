@@ -39,6 +39,7 @@ STUDY = Study(
 _GPU = replace(
     STUDY,
     name="math-gpu",
+    device="gpu",
     fixed={"digits": 5, "depth": 4, "heads": 8, "steps": 8_192, "batch_size": 256, "schedule": "anneal"},
     axes=[
         Axis("width", (32, 64, 128, 256)),

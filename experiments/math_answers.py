@@ -46,6 +46,7 @@ STUDY = Study(
 _GPU = replace(
     STUDY,
     name="math-answers-gpu",
+    device="gpu",
     fixed={
         "digits": 5,
         "scratchpad": False,

@@ -32,6 +32,7 @@ STUDY = Study(
 _GPU = replace(
     STUDY,
     name="math-modular-gpu",
+    device="gpu",
     fixed={"modulus": 97, "width": 128, "depth": 2, "steps": 32_768, "batch_size": 512, "test_size": 2_000},
     axes=[
         Axis("operation", ("add", "subtract", "multiply", "quadratic")),

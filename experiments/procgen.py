@@ -42,6 +42,7 @@ STUDY = Study(
 _GPU = replace(
     STUDY,
     name="procgen-gpu",
+    device="gpu",
     fixed={"game": "starpilot", "mode": "easy", "network": "impala", "steps": 1_526},
     axes=[
         Axis("width", (0.25, 0.5, 1.0, 2.0)),

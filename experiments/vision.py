@@ -39,6 +39,7 @@ STUDY = Study(
 _GPU = replace(
     STUDY,
     name="vision-gpu",
+    device="gpu",
     fixed={"depth": 6, "head_size": 64, "resolution": 64, "test_size": 8_192, "few_shot_size": 2_048}
     | {"steps": 4_096, "batch_size": 512, "schedule": "constant", "warmup_steps": 200},
     axes=[

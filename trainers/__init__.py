@@ -15,6 +15,7 @@ the contract.
 from __future__ import annotations
 
 from trainers.contract import (
+    THREADS,
     Checkpoint,
     Context,
     Counts,
@@ -27,12 +28,15 @@ from trainers.contract import (
     evaluation_fingerprint,
     field_types,
     inference_budgets,
+    reserved_threads,
+    threads,
     units,
 )
 from trainers.registry import TRAINERS, load_trainer
 from trainers.runner import run_trainer
 
 __all__ = [
+    "THREADS",
     "TRAINERS",
     "Checkpoint",
     "Context",
@@ -47,6 +51,8 @@ __all__ = [
     "evaluation_fingerprint",
     "inference_budgets",
     "load_trainer",
+    "reserved_threads",
     "run_trainer",
+    "threads",
     "units",
 ]

@@ -11,6 +11,7 @@ A trainer turns configurations into points and knows nothing of grids, clusters 
 and that may have
 
     inference_budgets(config)        the inference steps that every measurement is made at, where these are not 1 alone
+    threads(config)                  threads that a run on a GPU makes use of beside it, where one is not enough
     units                            what numbers count, by column: {"dataset_size": "tokens"}; others are not guessed
     example_configs                  a few small configurations of one cohort, which `unsl check-trainer` runs
     evaluation_fingerprint(config)   a short text that changes when what is measured on changes: the evaluation set,
@@ -28,6 +29,7 @@ cells answers at once.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -172,6 +174,21 @@ def evaluation_fingerprint(trainer: Trainer, config: Any) -> str:
     """What the trainer says of the evaluation set of a run; empty where it says nothing (the default)."""
     says = getattr(trainer, "evaluation_fingerprint", None)
     return str(says(config)) if says else ""
+
+
+THREADS = "UNSL_THREADS"
+"""In the environment: the CPU cores that are reserved for the run of this process."""
+
+
+def threads(trainer: Trainer, config: Any) -> int:
+    """Threads that a run on a GPU makes use of: what the trainer says, or one."""
+    says = getattr(trainer, "threads", None)
+    return max(1, int(says(config))) if says else 1
+
+
+def reserved_threads() -> int:
+    """How many threads this process may run: the cores that are reserved for it, or all where nobody says."""
+    return int(os.environ.get(THREADS, 0)) or os.cpu_count() or 1
 
 
 def units(trainer: Trainer) -> Mapping[str, str]:

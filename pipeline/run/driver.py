@@ -24,7 +24,7 @@ from pipeline.run.retries import Next, after
 from pipeline.run.schedule import Listed, Schedule
 from pipeline.store import Ended, Event, Failed, Failure, Measured, Used, Writer
 from pipeline.study import Cell, Study
-from trainers import Ending
+from trainers import Ending, threads
 
 COMMIT_SECONDS = 5.0
 """Finished cells move into Parquet at most this much later: rarely enough that files stay few."""
@@ -33,7 +33,7 @@ TASK_SECONDS = 1.0
 """Short jobs go to a worker together until they are predicted to take this long: handing over costs milliseconds."""
 CHECKPOINT_SECONDS = 30.0
 """Between checkpoints of a job: what a lost worker costs at most, and about a thousandth of the time to write one."""
-TERMINATION_SECONDS = 1.5
+TERMINATION_SECONDS = 1.0
 """For running jobs to save after SIGTERM: `ray job stop` kills what is alive three seconds after it, and the lease has
 to be given back by then. What a job does not save in time it loses back to its last checkpoint."""
 
@@ -177,7 +177,7 @@ class Driver:
     def _on_cpu(self) -> bool:
         return self.executor.device == "cpu"
 
-    def _job(self, cells: Sequence[Cell], *, tries: int = 1) -> Job:
+    def _job(self, cells: Sequence[Cell], *, tries: int = 1, nodes_lost: int = 0) -> Job:
         number = next(self._numbers)
         return Job(
             number=number,
@@ -191,6 +191,7 @@ class Driver:
             checkpoint_seconds=self.checkpoint_seconds,
             begun=frozenset(cell.id for cell in cells if self.writer.has_begun(cell.id)),
             tries=tries,
+            nodes_lost=nodes_lost,
         )
 
     def _fill(self) -> None:
@@ -215,7 +216,13 @@ class Driver:
         avoid = sick | self._failed_on(job)
         if avoid >= self.executor.nodes.keys() and not self.executor.may_grow:
             avoid = sick  # Nowhere else to go.
-        return replace(job, avoid=avoid, memory=self._packing.memory(self._cells[job.cells[0]]))
+        cpus = 1 if self._on_cpu else min(self._threads(job), self.executor.most_cpus(job.gpu_share))
+        return replace(job, avoid=avoid, cpus=cpus, memory=self._packing.memory(self._cells[job.cells[0]]))
+
+    def _threads(self, job: Job) -> int:
+        """Threads that the cells make use of on a GPU."""
+        trainer = self.study.loaded_trainer
+        return max(threads(trainer, trainer.Config(**config)) for config in job.configs)
 
     def _next(self) -> list[Job]:
         """The jobs that one worker is to do next: the first of the queue that may start, or several short ones."""
@@ -236,7 +243,8 @@ class Driver:
         self._packing.look(self.executor.gpus)
         for index, job in enumerate(self._queue):
             cells = self._cells_of(job)
-            if self._packing.may_start(cells[0]) and self._can_pay(job):
+            # A GPU that is up costs the same whether it waits for a measurement or trains a cell that it could share.
+            if (self._packing.may_start(cells[0]) or self.executor.idle >= 1) and self._can_pay(job):
                 del self._queue[index]
                 share = self._packing.share(cells)
                 return [replace(job, gpu_share=share)]
@@ -302,9 +310,9 @@ class Driver:
         self._running[job.number] -= {event.cell for event in report.events if isinstance(event, Ended | Failed)}
         if report.over:
             unheard = self._running.pop(job.number)
-            self._packing.forget_probe(self._cells[job.cells[0]])
+            self._packing.forget_probe(self._cells[job.cells[0]], ended=report.lost is None and not failures)
             if report.returned:
-                self._queue.appendleft(self._job(self._cells_of(job), tries=job.tries))
+                self._queue.appendleft(self._job(self._cells_of(job), tries=job.tries, nodes_lost=job.nodes_lost))
             elif report.lost or not self._stopping:
                 failure, message = report.lost or Failure.PREEMPTED, report.message or "the worker ended early"
                 failures += [
@@ -326,6 +334,7 @@ class Driver:
             stopping=self._stopping,
             elsewhere=self.executor.may_grow or not self._failed_on(job) >= self.executor.nodes.keys(),
             failed_elsewhere=self._health.elsewhere_too(job.cells),
+            node_lost=report.node_lost,
         )
         if what is Next.GIVE_UP:
             return list(failures)
@@ -334,13 +343,19 @@ class Driver:
         if what is Next.APART:
             self._queue.extendleft(self._job([cell]) for cell in cells)
         else:
-            counted = what is Next.AGAIN and not progressed
-            self._queue.appendleft(self._job(cells, tries=job.tries + 1 if counted else 1))
+            tries, lost = (1, 0) if progressed or what is not Next.AGAIN else (job.tries, job.nodes_lost)
+            if what is Next.AGAIN and not progressed:
+                tries, lost = (tries, lost + 1) if report.node_lost else (tries + 1, lost)
+            self._queue.appendleft(self._job(cells, tries=tries, nodes_lost=lost))
         return []
 
     def _blame(self, failures: Sequence[Failed], report: Report) -> None:
         """Hold failures against the node that they happened on."""
-        if report.node and failures[0].failure not in (Failure.BAD_CONFIG, Failure.OUT_OF_MEMORY):
+        if (
+            report.node
+            and not report.node_lost
+            and failures[0].failure not in (Failure.BAD_CONFIG, Failure.OUT_OF_MEMORY)
+        ):
             job = report.task if report.lost else report.job.number
             cells = [event.cell for event in failures]
             self._health.failed(cells, report.node, job=job, message=failures[-1].message)

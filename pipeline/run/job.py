@@ -28,6 +28,9 @@ class Job:
     begun: frozenset[str] = frozenset()
     """Cells that were run before and may have checkpoints."""
     tries: int = 1
+    """This one included, since a try brought it further."""
+    nodes_lost: int = 0
+    """Likewise, those that ended with their node. They are no tries."""
     gpu_share: float = 0.0
     """The part of a GPU that the job asks for; 0 on a CPU."""
     cpus: int = 1

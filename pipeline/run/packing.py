@@ -36,6 +36,8 @@ class Packing:
         self._heard: set[str] = set()
         """Types that today's jobs named, should the executor know them by other names or not yet."""
         self._probing: set[Hashable] = set()
+        self._mute: set[Hashable] = set()
+        """Shapes whose jobs ended without a word on what they take: each has a GPU to itself."""
         self._memory: dict[Hashable, int] = {}
         """Main memory of a process, by the shape that it trains; of this run alone."""
 
@@ -79,7 +81,8 @@ class Packing:
         shape = self.shape(cells[0])
         expected = self._expected(shape)
         if not expected:
-            self._probing.add(shape)
+            if shape not in self._mute:
+                self._probing.add(shape)
             return 1.0
         return max(self._part(gpu, size, len(cells)) for gpu, size in expected.items())
 
@@ -91,9 +94,11 @@ class Packing:
                 needed = 2 * beyond * self._sizes[gpu] - PROCESS_BYTES
                 self._bytes[shape][gpu] = math.ceil(needed / HEADROOM / len(cells))
 
-    def forget_probe(self, cell: Cell) -> None:
-        """The job that was to be measured is over without having said anything: let the next one try."""
-        self._probing.discard(self.shape(cell))
+    def forget_probe(self, cell: Cell, *, ended: bool = False) -> None:
+        """The job that was to be measured is over. If it `ended` by itself and said nothing, no other will."""
+        if (shape := self.shape(cell)) in self._probing:
+            self._probing.discard(shape)
+            self._mute |= {shape} if ended else set()
 
     def _expected(self, shape: Hashable) -> dict[str, int]:
         """Bytes of a cell on every type of GPU at hand; nothing where it was measured on none of them."""

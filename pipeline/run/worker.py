@@ -12,7 +12,7 @@ from pipeline.run.checkpoints import Checkpoints, CheckpointsUnreachable
 from pipeline.run.job import Job
 from pipeline.store import Ended, Event, Failed, Failure, Folder, Measured, Used
 from pipeline.study import check_metrics
-from trainers import Checkpoint, End, Ending, Point, TrainerError, load_trainer, run_trainer
+from trainers import THREADS, Checkpoint, End, Ending, Point, TrainerError, load_trainer, run_trainer
 
 
 def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
@@ -22,6 +22,7 @@ def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
     """
     use_one_thread()
     ended: set[str] = set()
+    os.environ[THREADS] = str(job.cpus)
     checked = False
     measured = not job.device.startswith("cuda")
     try:
@@ -126,10 +127,9 @@ def gpu_types(device: str) -> dict[str, int]:
 
 
 def _gpu_memory(job: Job) -> list[Used]:
-    """Each cell's part of the most that the job has allocated so far; nothing where there is no GPU to ask."""
-    import torch
-
-    gpus = gpu_types(job.device)
+    """Each cell's part of the most that the job has allocated so far; nothing where torch has allocated nothing."""
+    torch = sys.modules.get("torch")
+    gpus = gpu_types(job.device) if torch else {}
     most = torch.cuda.max_memory_allocated(job.device) // len(job.cells) if gpus else 0
     return [Used(cell=cell, bytes=most, gpu=gpu, gpu_bytes=whole) for gpu, whole in gpus.items() for cell in job.cells]
 

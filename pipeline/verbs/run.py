@@ -93,7 +93,8 @@ def _run(
             device=study.device if options.device == "auto" else options.device,
             hang_seconds=60 * options.hang_minutes,
         )
-        stack.callback(executor.close)
+        haste: list[bool] = []
+        stack.callback(lambda: executor.close(in_haste=bool(haste)))
         device, here = _device_of(executor, made), {one.cell.id for one in planned}
         made = make_plan(study, store, device)
         planned = [one for one in made.cells if one.cell.id in here]
@@ -103,8 +104,7 @@ def _run(
         costs = Costs.of(store.folder, executor, device=device, budget=budget, prices=prices)
         planned, held = costs.admit(planned, device=device, trim=options.trim)
         tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store), store=store)
-        seconds = [TRACKING_CLOSE_SECONDS]
-        stack.callback(lambda: say(tracker.note, tracker.close(seconds[-1]).message))
+        stack.callback(lambda: say(tracker.note, tracker.close(0.0 if haste else TRACKING_CLOSE_SECONDS).message))
         tracker.catch_up(store)
         say(f"{study.name}: {len(planned)} cells to run ({made.states()}), store {store.folder.path()}")
         if held:
@@ -133,7 +133,7 @@ def _run(
         ).run(planned if options.no_forecast else first, made.throughput)
         tracker.note_costs(outcome.account.facts())
         if outcome.terminated:
-            seconds.append(0.0)  # Who stops us does not wait for W&B; `unsl sync` sends what it lacks.
+            haste.append(True)  # Who stops us does not wait for W&B, or for Ray; `unsl sync` sends what W&B lacks.
     if first.entry:
         print(_written(first.entry))
     predicted = sum(one.remaining_seconds for one in planned)

@@ -57,7 +57,7 @@ def plan(made: Plan, prices: Prices, *, all_cells: bool) -> None:
         f"({how}): {hours}"
     )
     if made.device_assumed:
-        print(f"no GPU was named or seen yet, so this is for a {device.name}: --device-type names another")
+        print(f"no GPU was named or seen yet, so this is for one {device.name}: --device-type names another")
         if large := too_large(made.to_run(retry_failed=True), device):
             print(explain(made.study, large, device))
 

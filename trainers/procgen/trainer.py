@@ -26,13 +26,12 @@ seeds), and a resumed run plays them again: it is bitwise equal to an uninterrup
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from trainers.contract import Checkpoint, Context, Counts, End, Point
+from trainers.contract import Checkpoint, Context, Counts, End, Point, reserved_threads
 from trainers.loop import Adam, Cohort, Interrupted, log_spaced_steps, train_cohorts
 from trainers.procgen.agent import Agent, Layer, network
 from trainers.procgen.config import ProcgenConfig
@@ -70,6 +69,10 @@ class Procgen:
             bytes=4 * (4 * parameters + 2 * activations) + rollout,
         )
 
+    def threads(self, config: ProcgenConfig) -> int:
+        """One an environment: the engine's frames are what a GPU waits for."""
+        return config.environments
+
     def evaluation_steps(self, config: ProcgenConfig) -> tuple[int, ...]:
         return log_spaced_steps(config.steps, first=8, per_doubling=1)
 
@@ -103,8 +106,8 @@ class ProcgenRun(Cohort):
         super().__init__(trainer, configs, cells, device)
         config = self.config
         self.agent = Agent(config.network, config.width, seed=config.seed, device=device)
-        # Results do not depend on the engine's threads; a CPU cell has one core, a GPU's cell the whole machine.
-        self.threads = min(config.environments, os.cpu_count() or 1) if self.on_gpu else 1
+        # Results do not depend on the engine's threads; a CPU cell has one core, a GPU's cell those reserved for it.
+        self.threads = min(config.environments, reserved_threads()) if self.on_gpu else 1
         self.rollout = config.batch_size // config.environments
         self.episodes = 0
         self.reward_scale = RewardScale(config.environments)

@@ -28,6 +28,8 @@ class Report:
     """No more reports of this job follow."""
     lost: Failure | None = None
     """The job ended from outside: its process, its node or its memory."""
+    node_lost: bool = False
+    """Its whole node is gone: that is hardly the job's doing."""
     message: str = ""
     node: str = ""
     """Where it ran; empty where it never started."""
@@ -64,6 +66,10 @@ class Executor(Protocol):
     def may_grow(self) -> bool:
         """Whether nodes may come that are not there now."""
 
+    @property
+    def idle(self) -> float:
+        """Devices that are up beyond those that its jobs in hand can hold."""
+
     def most_cpus(self, gpu_share: float) -> int:
         """Cores that a job with this part of a GPU can ask for without leaving other parts of it idle."""
 
@@ -82,8 +88,8 @@ class Executor(Protocol):
     def stop(self) -> None:
         """Take back what waits, and ask every running job to save and end; their reports still come."""
 
-    def close(self) -> None:
-        """Let go of everything, finished or not."""
+    def close(self, *, in_haste: bool = False) -> None:
+        """Let go of everything, finished or not; in haste, without waiting for anyone."""
 
 
 Line = tuple[int, Event | None]

@@ -23,6 +23,7 @@ class InlineExecutor:
 
     workers = 1
     may_grow = False
+    idle = 0.0
 
     def __init__(self, *, device: str):
         self.device = _pick_device(device)
@@ -65,7 +66,7 @@ class InlineExecutor:
     def stop(self) -> None:
         self._stopping = True
 
-    def close(self) -> None:
+    def close(self, *, in_haste: bool = False) -> None:
         self._batches = iter(())
         self.meter.end("job")
 

@@ -40,6 +40,10 @@ class Nodes:
         self._cpus = {node["NodeID"]: node["Resources"].get("CPU", 0.0) for node in here}
         self._memory = {node["NodeID"]: node["Resources"].get("memory", 0.0) for node in here}
 
+    def is_alive(self, node: str) -> bool:
+        """Asked anew: whether a node is there at this moment, as far as Ray knows."""
+        return any(one["NodeID"] == node and one["Alive"] for one in ray.nodes())
+
     @property
     def up(self) -> dict[str, float]:
         """Devices that are up, by type."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.errors import OutsideError, PipelineError
@@ -86,6 +86,10 @@ class RayExecutor:
         waiting = min((task.since for task in self._tasks.values() if not task.node), default=math.inf)
         return self._nodes.may_grow and time.monotonic() - max(waiting, self._nodes.grown) < GROW_SECONDS
 
+    @property
+    def idle(self) -> float:
+        return sum(self._nodes.up.values()) - sum(task.devices for task in self._tasks.values())
+
     def most_cpus(self, gpu_share: float) -> int:
         return self._nodes.most_cpus(gpu_share)
 
@@ -134,11 +138,12 @@ class RayExecutor:
         self._board.stop.remote()
         self.recall()
 
-    def close(self) -> None:
+    def close(self, *, in_haste: bool = False) -> None:
+        """In haste, Ray is left to notice that the driver is gone."""
         for stream in self._tasks:
             ray.cancel(stream, force=True)
         self._tasks = {}
-        if self._own:
+        if self._own and not in_haste:
             ray.shutdown()
 
     def _code_of(self, job: Job) -> Any:
@@ -166,7 +171,7 @@ class RayExecutor:
     def _take(self, stream: Any) -> list[Report]:
         """News of a task's jobs. Jobs that it has not finished when it ends were lost with it, or stopped."""
         task = self._tasks[stream]
-        lost, message = None, ""
+        lost, message, gone = None, "", False
         try:
             news = ray.get(next(stream))
             if isinstance(news, str):
@@ -184,13 +189,15 @@ class RayExecutor:
         except RayError as error:
             if not task.recalled:
                 lost, message = _classify(error), _first_line(error)
+                gone = isinstance(error, NodeDiedError) or bool(task.node) and not self._nodes.is_alive(task.node)
             if task.hung:
                 lost, message = Failure.HUNG, f"silent for more than {self._hang_seconds:g} s"
         del self._tasks[stream]
         self.meter.end(task.token)
         self._board.forget.remote(task.token)
         where = task.where if not task.recalled else {}
-        return [Report(job=job, over=True, lost=lost, message=message, **where) for job in task.jobs.values()]
+        how = {"lost": lost, "node_lost": gone, "message": message}
+        return [Report(job=job, over=True, **how, **where) for job in task.jobs.values()]
 
 
 @dataclass(kw_only=True)
