@@ -351,8 +351,8 @@ def footers(store: Store) -> list[CellRecord]:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file of a finished study should have gone. W&B's own folder is not ours, and accounts are for ever."""
-    stays = {"wandb", "tracking", "lease", "questions", "store.json", "accounts"}
+    """Whether a file of a finished study should have gone. W&B's own folder is not ours; accounts and forecasts are for ever."""
+    stays = {"wandb", "tracking", "lease", "questions", "store.json", "accounts", "ledger", "fits"}
     return name.split("/")[0] not in stays and not name.endswith(".parquet")
 
 
