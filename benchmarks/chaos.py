@@ -351,7 +351,7 @@ def footers(store: Store) -> list[CellRecord]:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file of a finished study should have gone. W&B's own folder is not ours; accounts and forecasts are for ever."""
+    """Whether a file of a finished study should have gone. W&B's folder is not ours; accounts and forecasts stay."""
     stays = {"wandb", "tracking", "lease", "questions", "store.json", "accounts", "ledger", "fits"}
     return name.split("/")[0] not in stays and not name.endswith(".parquet")
 
