@@ -120,7 +120,7 @@ class Divided:
     ) -> tuple[Comparison, ...]:
         """Fit the laws and score them; `plain` is one least-loss fit each. Raises PipelineError for an unknown law."""
         for law in laws:
-            if law not in LAWS and ":" not in law:
+            if law.removesuffix("-mean") not in LAWS and ":" not in law:
                 raise PipelineError(f"there is no law '{law}': {suggest(law, LAWS)}")
         return compare(laws, self.fitted, self.held_out, seed=seed, loss=loss, recipe=PLAIN if plain else None)
 

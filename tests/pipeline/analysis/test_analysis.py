@@ -86,6 +86,12 @@ def test_an_unknown_law_is_named(points):
         analyse(make_study(), points, laws=("unls",))
 
 
+def test_a_law_may_be_asked_for_the_mean_of_its_candidates(points):
+    equation, mean = analyse(make_study(), points, laws=("m2", "m2-mean")).to_json()["laws"]
+    assert (equation["law"], mean["law"]) == ("m2", "m2-mean")
+    assert 0 < mean["rmsle_held_out"] < 1
+
+
 def test_an_empty_store_is_named(store):
     with pytest.raises(PipelineError, match="no points yet: `unsl run rehearsal`"):
         divide(make_study(), store.table())

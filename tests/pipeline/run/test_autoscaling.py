@@ -1,6 +1,6 @@
 """Nodes that come and go: what is asked for, what becomes of cells, and what is left after a stop.
 
-The large case runs on a simulated cloud; the small one on Ray's own autoscaler, over pretended nodes.
+The cloud is simulated here; `benchmarks/autoscaling.py` runs the same on Ray's own autoscaler, over pretended nodes.
 """
 
 from __future__ import annotations
