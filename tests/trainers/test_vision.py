@@ -140,7 +140,7 @@ class TestTraining:
 
     def test_a_cell_is_not_resumed_on_other_pictures(self, cache, folder, tmp_path):
         def resumed(checkpoint):
-            pictures._load.cache_clear()  # as in a new process
+            pictures._load_with_datasets.cache_clear()  # as in a new process
             return run(VISION, [of], Recorder(saved={0: checkpoint}))[0]
 
         copied = shutil.copytree(folder, tmp_path / "copied")
