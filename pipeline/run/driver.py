@@ -252,6 +252,8 @@ class Driver:
 
     def _can_pay(self, job: Job) -> bool:
         """Whether the budget covers this job too, beside what the running ones still need."""
+        if self.costs.budget is None:  # Else a thousand short cells would be summed up a thousand times.
+            return True
         cells = [*job.cells, *(cell for running in self._running.values() for cell in running)]
         return self.costs.covers(sum(map(self._to_go, cells)), device=self._device().name)
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline.errors import PipelineError
 from pipeline.store.events import Event, from_json, to_json
 from pipeline.store.history import History
 
@@ -30,8 +31,18 @@ def to_bytes(lines: Iterable[Mapping[str, Any]]) -> bytes:
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
-def from_bytes(data: bytes) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in data.splitlines()]
+def from_bytes(name: str, data: bytes) -> list[dict[str, Any]]:
+    """The lines of a file. Raises PipelineError where it is not as it was written: none is ever there in part."""
+    try:
+        lines = [json.loads(line) for line in data.splitlines()]
+        for line in told(lines):
+            cell_of(line)
+        return lines
+    except (ValueError, KeyError, TypeError) as error:
+        raise PipelineError(
+            f"{FOLDER}/{name} is damaged ({error}): move it out of the store. The cells in it that have not ended are "
+            "resumed from their checkpoints"
+        ) from error
 
 
 def cell_of(line: Mapping[str, Any]) -> str:

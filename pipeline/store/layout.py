@@ -33,11 +33,11 @@ OLD_EXPIRE_SECONDS = 60.0
 def read_format(folder: Folder) -> int | None:
     """The format of a store; None where it has none yet, as in format 1. Raises PipelineError for a later one."""
     try:
-        found = json.loads(folder.read(NAME))["format"]
+        found = int(json.loads(folder.read(NAME))["format"])
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise PipelineError(f"{folder.path(NAME)} is damaged: it should be {{'format': {FORMAT}}}") from error
+        raise PipelineError(f"{folder.path(NAME)} is damaged: it should be {json.dumps({'format': FORMAT})}") from error
     if found > FORMAT:
         raise PipelineError(
             f"the store {folder.path()} has format {found}, and this version of unsl knows those up to {FORMAT}: "

@@ -86,8 +86,8 @@ class Holder:
 
 def read_holder(folder: Folder) -> Holder | None:
     """Who holds the study or held it last; None where nobody ever did."""
-    names = folder.names(FOLDER, ending=".json")
-    epoch = max((int(name.split(".")[0]) for name in names), default=0)
+    numbers = (name.removesuffix(".json") for name in folder.names(FOLDER, ending=".json"))
+    epoch = max((int(number) for number in numbers if number.isdecimal()), default=0)
     while folder.exists(_name(epoch + 1)):  # A list may be older than what was written before it was asked for.
         epoch += 1
     return _read(folder, epoch) if epoch else None

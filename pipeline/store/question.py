@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from time import gmtime, strftime
 from typing import Any
 
+from pipeline.errors import PipelineError
 from pipeline.store.files import Folder
 from pipeline.study import Study
 
@@ -58,7 +59,14 @@ def read_questions(folder: Folder) -> list[Asked]:
     """Every question that was recorded, the first first. Asked again, a question is there again."""
     names = [f"{FOLDER}/{name}" for name in folder.names(FOLDER, ending=".json")]
     found = folder.read_all(names)
-    return [Asked(**json.loads(found[name])) for name in names if name in found]
+    return [_from_bytes(name, found[name]) for name in names if name in found]
+
+
+def _from_bytes(name: str, data: bytes) -> Asked:
+    try:
+        return Asked(**json.loads(data))
+    except (ValueError, TypeError) as error:
+        raise PipelineError(f"{name} is damaged ({error}): move it out of the store") from error
 
 
 def record(folder: Folder, asked: Asked, *, cells: int, points: int) -> bool:

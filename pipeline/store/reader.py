@@ -197,7 +197,8 @@ class Store:
         new = [name for name in names if name not in self._chunks]
         found = self.folder.read_all(f"{journal.FOLDER}/{name}" for name in new)
         for path, data in found.items():
-            self._chunks[path.rpartition("/")[2]] = journal.from_bytes(data)
+            name = path.rpartition("/")[2]
+            self._chunks[name] = journal.from_bytes(name, data)
         return set(new) - self._chunks.keys()
 
     def _read_footers(self, sizes: Mapping[str, int]) -> set[str]:

@@ -149,6 +149,7 @@ class Writer:
                 self._finished[record.id] = record
                 del self._open[record.id]
         if everything:
+            self._remove_spent(ended, everything=False)  # Which then need not be read.
             self._take_in()
         self._bring_to_one_schema()
         self._remove_spent(ended, everything)
@@ -158,6 +159,7 @@ class Writer:
 
     def _take_in(self) -> None:
         """What is in the store and was not written by this driver."""
+        self.store.know(self._footers)
         view = self.store.look()
         self._footers = dict(view.footers)
         self._finished |= view.finished
@@ -227,7 +229,7 @@ class Writer:
             return
         with _one_error(self.store):
             found = self.store.folder.read_all(f"{journal.FOLDER}/{name}" for name in names)
-        files = {path.rpartition("/")[2]: journal.from_bytes(data) for path, data in found.items()}
+        files = {(name := path.rpartition("/")[2]): journal.from_bytes(name, data) for path, data in found.items()}
         if files.keys() == set(names):
             self._write_chunk(journal.merge(files, keep=self._open))
             self._remove(*(f"{journal.FOLDER}/{name}" for name in names))
