@@ -98,8 +98,10 @@ class Progress:
     def remaining_seconds(self) -> float | None:
         """Wall-clock seconds to go at this run's own pace; None until there is a pace."""
         total = sum(self.predicted.values())
-        before = sum(self.predicted[cell] * share for cell, share in self._at_start.items())
-        gained = self.share * total - before
+        # Cell by cell: of two large sums, the difference would be rounding before anything is gained.
+        gained = sum(
+            self.predicted[cell] * (share - self._at_start.get(cell, 0.0)) for cell, share in self._shares.items()
+        )
         elapsed = time.monotonic() - self.began
         return elapsed * (1 - self.share) * total / gained if gained > 0 else None
 

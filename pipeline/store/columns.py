@@ -21,6 +21,13 @@ KEY = ["cell", "step", "inference_steps"]
 """What tells the points of a study apart."""
 
 
+def part_of(schema, names: Sequence[str]):
+    """Some of a schema's columns, in the order of the names; one that it lacks is left out."""
+    import pyarrow
+
+    return pyarrow.schema([schema.field(name) for name in dict.fromkeys(names) if name in schema.names])
+
+
 def schema_of(types: Mapping[str, str]):
     import pyarrow
 
@@ -41,6 +48,11 @@ def grown(schemas: Iterable[Any]):
     return schema_of(types)
 
 
+def texts(schema) -> list[str]:
+    """The columns that hold text."""
+    return [field.name for field in schema if _kind(field.type) == TEXT]
+
+
 def fitted(table, schema):
     """A table in a schema that has grown out of its own."""
     import pyarrow
@@ -54,6 +66,17 @@ def fitted(table, schema):
         else:
             columns.append(pyarrow.nulls(len(table), field.type))
     return pyarrow.table(columns, schema=schema)
+
+
+def in_types(table, schema):
+    """A table's own columns in the types of a schema; text that is there by number stays so."""
+    import pyarrow
+
+    def turned(name: str):
+        column = table[name]
+        return column if pyarrow.types.is_dictionary(column.type) else _cast(column, schema.field(name).type)
+
+    return pyarrow.table({name: turned(name) for name in table.column_names})
 
 
 def rows(histories: Sequence[History], records: Sequence[CellRecord]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from pipeline.store.history import CellRecord, History
 FOLDER, ENDING = "points", ".parquet"
 CELLS = b"unsl_cells"
 """Key of a file's metadata: its cells as JSON."""
+BATCH_ROWS = 2**16
+"""That are in memory beside the frame that they become part of."""
 FOOTER_BYTES = 2**17
 """What is fetched first of a file's end: the metadata of a hundred cells. Where they are more, the rest follows."""
 
@@ -72,11 +74,22 @@ def footer_bytes(end: bytes) -> int:
     return int.from_bytes(end[-8:-4], "little") + 12
 
 
-def read_rows(data: bytes, columns: Sequence[str] | None = None):
+def read_rows(data: bytes):
+    """The rows of a file."""
     import pyarrow
     import pyarrow.parquet
 
-    return pyarrow.parquet.read_table(pyarrow.BufferReader(data), columns=columns).replace_schema_metadata(None)
+    return pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data)).read().replace_schema_metadata(None)
+
+
+def iterate_rows(data: bytes, columns: Sequence[str], *, words: Sequence[str]) -> Iterator[Any]:
+    """Some columns of a file, a table of `BATCH_ROWS` after another; in `words`, each text once and then by number."""
+    import pyarrow
+    import pyarrow.parquet
+
+    file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data), read_dictionary=list(words))
+    for batch in file.iter_batches(BATCH_ROWS, columns=list(columns)):
+        yield pyarrow.table(batch).replace_schema_metadata(None)
 
 
 def only(table, cells: Sequence[str]):

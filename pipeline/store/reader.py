@@ -7,16 +7,17 @@ meanwhile, and what holds it now is already there: then it looks again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
 from pipeline.errors import OutsideError
 from pipeline.store import journal, points, question
-from pipeline.store.columns import fitted, grown, measured_in, rows
+from pipeline.store.columns import fitted, grown, in_types, measured_in, part_of, rows, texts
 from pipeline.store.events import Ended
 from pipeline.store.files import Folder
+from pipeline.store.frame import Frame
 from pipeline.store.history import CellRecord, History
 from pipeline.store.layout import read_format
 from pipeline.store.lease import Holder, read_holder
@@ -25,6 +26,8 @@ from pipeline.store.question import Asked
 from pipeline.study import Study
 from trainers import Ending
 
+Choice = Callable[["View"], tuple[Mapping[str, Sequence[str]], Mapping[str, History]]]
+"""Finished cells by file, and unfinished ones with their points."""
 MOST_LOOKS = 6
 LOOK_SECONDS = 0.2
 """Between looks at a folder that names files which are not there: an object store may list them a moment longer."""
@@ -87,7 +90,7 @@ class Store:
 
         columns: those to be read, where not all are needed. One that no file has is left out.
         """
-        return _to_pandas(self._points(lambda view: (_by_file(view, view.finished), view.open), columns))
+        return self._points(lambda view: (_by_file(view, view.finished), view.open), columns)
 
     def changes(self, since: frozenset[str] = frozenset()) -> Changes:
         """What is new since an earlier answer's `cursor`; everything without one.
@@ -107,7 +110,7 @@ class Store:
             found["cursor"] = frozenset({*view.finished, *view.chunks})
             return _by_file(view, new), news
 
-        return Changes(table=_to_pandas(self._points(choose, None)), **found)
+        return Changes(table=self._points(choose), **found)
 
     def histories(self, cells: Iterable[str]) -> dict[str, Callable[[], History]]:
         """Some cells with all their points in the order of their steps, finished ones too. Each is made of its rows
@@ -121,7 +124,7 @@ class Store:
             records.update({cell: view.finished[cell] for cell in wanted & view.finished.keys()})
             return _by_file(view, records), {}
 
-        table = _to_pandas(self._points(choose, None))
+        table = self._points(choose)
         places = table.groupby("cell", sort=False).indices if len(table) else {}
         for cell, record in records.items():
             found[cell] = partial(_finished, record, table.iloc[places.get(cell, [])])
@@ -217,37 +220,57 @@ class Store:
             ends = longer
         return {path.rpartition("/")[2] for path in new} - self._footers.keys()
 
-    def _points(self, choose, columns: Sequence[str] | None):
-        """The rows of chosen cells, those in files by file, as an Arrow table; None where there are none."""
+    def _points(self, choose: Choice, columns: Sequence[str] | None = None):
+        """The rows of chosen cells as a DataFrame."""
         for number in range(MOST_LOOKS):
             view = self.look()
             cells, histories = choose(view)
-            tables = self._safely(lambda view=view, cells=cells: self._tables(view, cells, columns))
-            if tables is not None:
-                break
+            frame = self._safely(lambda view=view, cells=cells, open=histories: self._frame(view, cells, open, columns))
+            if frame is not None:
+                return frame
             time.sleep(LOOK_SECONDS * (number > 0))
-        else:
-            raise OutsideError(f"{self.folder.path(points.FOLDER)} lists files that are not there: try again later")
-        if histories:
-            table = rows(list(histories.values()), [history.record() for history in histories.values()])
-            tables.append(table if columns is None else table.select([n for n in columns if n in table.schema.names]))
-        return _joined(tables)
+        raise OutsideError(f"{self.folder.path(points.FOLDER)} lists files that are not there: try again later")
 
-    def _tables(self, view: View, cells: Mapping[str, Sequence[str]], columns: Sequence[str] | None) -> list | None:
-        """The rows of cells, by the file that speaks for them; None where one of the files has gone."""
-        tables, batch, bytes = [], [], 0
-        for number, name in enumerate(sorted(cells), start=1):
+    def _frame(
+        self,
+        view: View,
+        cells: Mapping[str, Sequence[str]],
+        histories: Mapping[str, History],
+        columns: Sequence[str] | None,
+    ):
+        """The rows of cells, the finished ones by the file that speaks for them; None where one of the files has
+        gone."""
+        last = rows(list(histories.values()), [history.record() for history in histories.values()])
+        here = [view.footers[name] for name in cells]
+        schema = grown([*(footer.schema for footer in here), *([last.schema] if histories else [])])
+        if columns is not None:
+            schema = part_of(schema, columns)
+        frame = Frame(schema, sum(footer.rows for footer in here) + len(last))
+        for names in self._batches(view, sorted(cells)):
+            found = self.folder.read_all(f"{points.FOLDER}/{name}" for name in names)
+            if len(found) < len(names):
+                return None
+            for name in names:
+                data = found.pop(f"{points.FOLDER}/{name}")
+                for table in _rows_of(view.footers[name], data, cells[name], schema):
+                    frame.add(table)
+        if histories:
+            frame.add(fitted(last, schema))
+        return frame.to_pandas()
+
+    @staticmethod
+    def _batches(view: View, names: Iterable[str]) -> Iterator[list[str]]:
+        """Files that are fetched at once."""
+        batch: list[str] = []
+        bytes = 0
+        for name in names:
             batch.append(name)
             bytes += view.sizes[name]
-            if bytes < BATCH_BYTES and number < len(cells):
-                continue
-            found = self.folder.read_all(f"{points.FOLDER}/{name}" for name in batch)
-            if len(found) < len(batch):
-                return None
-            for name in batch:
-                tables.append(_rows_of(view.footers[name], found.pop(f"{points.FOLDER}/{name}"), cells[name], columns))
-            batch, bytes = [], 0
-        return tables
+            if bytes >= BATCH_BYTES:
+                yield batch
+                batch, bytes = [], 0
+        if batch:
+            yield batch
 
 
 def _by_file(view: View, cells: Iterable[str]) -> dict[str, list[str]]:
@@ -276,29 +299,12 @@ def _finished(record: CellRecord, table) -> History:
     return history
 
 
-def _rows_of(footer: Footer, data: bytes, cells: Sequence[str], columns: Sequence[str] | None):
-    """The rows of some of a file's cells."""
-    if columns is not None:
-        columns = [column for column in columns if column in footer.schema.names]
+def _rows_of(footer: Footer, data: bytes, cells: Sequence[str], schema: Any) -> Iterator[Any]:
+    """The rows of some of a file's cells, in the columns and types of a schema, some at a time."""
+    columns = [name for name in schema.names if name in footer.schema.names]
+    words = [name for name in texts(footer.schema) if name in texts(schema)]
     if len(cells) == len(footer.records):
-        return points.read_rows(data, columns)
-    table = points.only(points.read_rows(data, None if columns is None else [*{*columns, "cell"}]), cells)
-    return table if columns is None else table.select(columns)
-
-
-def _joined(tables: list[Any]):
-    import pyarrow
-
-    if not tables:
-        return None
-    schema = grown(table.schema for table in tables)
-    return pyarrow.concat_tables([fitted(table, schema) for table in tables])
-
-
-def _to_pandas(table):
-    import pandas
-
-    if table is None or not len(table):
-        return pandas.DataFrame()
-    # Column by column, each given back once it is copied: the table is never there twice.
-    return table.to_pandas(split_blocks=True, self_destruct=True)
+        yield from (in_types(table, schema) for table in points.iterate_rows(data, columns, words=words))
+        return
+    for table in points.iterate_rows(data, [*dict.fromkeys((*columns, "cell"))], words=words):
+        yield in_types(points.only(table, cells).select(columns), schema)

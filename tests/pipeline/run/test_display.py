@@ -10,11 +10,22 @@ import termios
 import threading
 
 import pytest
+from cells import measured
 from rehearsal import make_study, run_study
 
 from pipeline.plan import make_plan
 from pipeline.run import Display, Progress
 from pipeline.store import Failed, Failure
+
+
+def test_a_run_that_resumes_has_no_pace_before_it_has_gained_anything():
+    """However the shares of many cells add up."""
+    cells = make_study(seeds=range(50)).cells
+    progress = Progress(predicted={cell.id: 0.1 + number / 13 for number, cell in enumerate(cells)})
+    for number, cell in enumerate(cells, start=1):
+        progress.begin(cell, [measured(cell.id, number)])
+    assert progress.share > 0
+    assert progress.remaining_seconds is None
 
 
 def test_a_log_gets_plain_lines(store, tmp_path):

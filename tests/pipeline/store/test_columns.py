@@ -73,10 +73,10 @@ def test_first_cells_without_points_hide_no_rows(store):
     "before, after, kind, values",
     [
         (1, 0.5, "float64", {1.0, 0.5}),
-        (1, "half", "str", {"1", "half"}),
+        (1, "half", "object", {"1", "half"}),
         (True, 0.5, "float64", {1.0, 0.5}),
         (True, 2, "int64", {1, 2}),
-        (0.25, "half", "str", {"0.25", "half"}),
+        (0.25, "half", "object", {"0.25", "half"}),
         (2**70, 1, "float64", {float(2**70), 1.0}),
     ],
 )
