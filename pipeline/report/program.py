@@ -102,7 +102,7 @@ class _Tape(tape.Tape):
 
 def translate(fit: Fit) -> Program | None:
     """The prediction of a fit, ln of the loss; None for a law that computes with what no page has."""
-    if fit.belief is None:
+    if not fit.predictors:
         return None
     # Some laws hand a column as it is to functions of the tape, which take nodes; some to NumPy, which does not.
     for wrapped in (False, True):

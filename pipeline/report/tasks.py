@@ -135,7 +135,7 @@ def _law(
         status=fit.status.value,
         seconds=one.seconds,
         structure=fit.structure,
-        candidates=1 if fit.belief.equation else len(fit.members),
+        candidates=len(fit.predictors),
         error_fitted=_error(one.rmsle_fit),
         error_held_out=_error(one.rmsle_held_out),
         reach=float(np.sqrt(np.median(forecast.high / forecast.low))),

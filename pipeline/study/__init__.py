@@ -3,9 +3,10 @@
 from pipeline.study.cell import Cell, Literal, check_metrics, identity, point_columns, show_config
 from pipeline.study.loading import known_studies, load_study
 from pipeline.study.split import PlannedPoints, Split
-from pipeline.study.study import Axis, Study
+from pipeline.study.study import DEFAULT_LAWS, Axis, Study
 
 __all__ = [
+    "DEFAULT_LAWS",
     "Axis",
     "Cell",
     "Literal",

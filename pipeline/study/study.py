@@ -20,6 +20,9 @@ from pipeline.study.cell import Cell, Literal, point_columns, show_config
 from pipeline.study.split import PlannedPoints, Split
 from trainers import Trainer, TrainerError, load_trainer
 
+DEFAULT_LAWS = ("m2", "cf", "bnsl", "unsl")
+"""The simplest of one input, the additive one, the broken one, and the unified."""
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -63,7 +66,7 @@ class Study:
     """Columns of the table that are scale: what a law extrapolates along."""
     hyperparameters: Sequence[str] = ()
     """Columns of the table that have an optimum."""
-    laws: Sequence[str] = ("m2", "cf", "bnsl", "unsl")
+    laws: Sequence[str] = DEFAULT_LAWS
     """Names in `fitting.LAWS`, or `my_law.py:NAME` beside the study's file."""
     cohort_size: int = 16
     """Cells that train together at most, where their shapes agree."""

@@ -12,12 +12,9 @@ from typing import Any
 
 from pipeline.analysis import Divided, Question, divide, is_table_file, read_table
 from pipeline.store import Store
-from pipeline.study import Study
+from pipeline.study import DEFAULT_LAWS, Study
 from pipeline.verbs.fit import own_question, refuse_stray_options
 from pipeline.verbs.verb import study_and_store
-
-TABLE_LAWS = ("m2", "cf", "bnsl", "unsl")
-"""Of a table that names none: as those of a study."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +39,7 @@ class About:
 
     @property
     def laws(self) -> Sequence[str]:
-        return self.study.law_addresses if self.study else TABLE_LAWS
+        return self.study.law_addresses if self.study else DEFAULT_LAWS
 
     def rows(self) -> Any:
         """Every measurement, as a pandas DataFrame. Raises PipelineError."""

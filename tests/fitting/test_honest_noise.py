@@ -1,13 +1,14 @@
 """The parts of an interval, each by itself: what stretches it, what noise there is, how many rows count."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from line_form import Line
 from scipy import stats
 
-from fitting import LAWS, Form, Frame, Loss, Recipe, Table, fit
+from fitting import LAWS, Frame, Loss, Recipe, Table, fit
 from fitting.candidates import Member, Rows, ridge_paths
 from fitting.forecast import Belief, seed_noise
 from fitting.laws.data_constrained import log_data_constrained
@@ -18,18 +19,6 @@ from fitting.solver import Ending
 X = np.linspace(-1.0, 1.0, 9)
 FRAME = Frame.from_table(Table(inputs={"x": np.exp(X)}, y=np.exp(X)))
 Z = {"x": X}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line(Form):
-    structure = "line"
-    parameters = ("a", "b")
-
-    def log_y(self, p, z):
-        return p["a"] + p["b"] * z["x"]
-
-    def natural(self, p):
-        return dict(p)
 
 
 def member(a, b):

@@ -1,29 +1,17 @@
 """The rooms of `fitting`: the library knows nothing of the exams, and the exams enter it by its door."""
 
-import ast
-from pathlib import Path
-
 import pytest
+from rooms import ROOT, imported
 
 import fitting
 
-ROOM = Path(fitting.__file__).parent
+ROOM = ROOT / "fitting"
 
 
-def imported(path, package):
-    """(module, name) of every import of a file, relative ones written out."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            yield from ((".".join([*base, *([node.module] if node.module else [])]), a.name) for a in node.names)
-
-
-def wrong(path, root=ROOM):
-    package = ".".join(["fitting", *path.relative_to(root).parent.parts])
-    room = path.relative_to(root).parts[0] if len(path.relative_to(root).parts) > 1 else "library"
-    for module, name in imported(path, package):
+def wrong(path, root=ROOT):
+    inner = path.relative_to(root / "fitting").parts
+    room = inner[0] if len(inner) > 1 else "library"
+    for module, name in imported(path, root):
         inside = module.split(".")[0] == "fitting"
         if room == "exams" and inside and not module.startswith("fitting.exams"):
             if module != "fitting" or name not in fitting.__all__:
@@ -52,8 +40,8 @@ def test_rooms_are_entered_by_their_doors(path):
     ],
 )
 def test_a_reach_past_a_door_is_seen(tmp_path, file, line):
-    path = tmp_path / file
-    path.parent.mkdir(exist_ok=True)
+    path = tmp_path / "fitting" / file
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(line)
     assert len(list(wrong(path, tmp_path))) == 1
 

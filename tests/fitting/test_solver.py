@@ -5,28 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from line_form import Line
 
 from fitting import Frame, Table, tape
-from fitting.law import Form
 from fitting.solver import HUBER_WIDTH, Ending, Loss, solve
 
 X = np.linspace(-2, 2, 30)
 TABLE = Table(inputs={"x": np.exp(X)}, y=np.exp(np.sin(X)))
 Z = {"x": X}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line(Form):
-    """ln y = a + b z: linear in its raw parameters, so that the answer is known in closed form."""
-
-    structure = "line"
-    parameters = ("a", "b")
-
-    def log_y(self, p, z):
-        return p["a"] + p["b"] * z["x"]
-
-    def natural(self, p):
-        return dict(p)
 
 
 @dataclass(frozen=True, kw_only=True)

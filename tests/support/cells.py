@@ -6,11 +6,34 @@ from dataclasses import replace
 
 from rehearsal import make_study
 
-from pipeline.store import Ended, Failed, Failure, Measured, Store, Writer
+from pipeline.store import Ended, Failed, Failure, Folder, Measured, Store, Writer
 from pipeline.store.lease import read_holder
 from trainers import Ending, Point
 
 CELLS = make_study().cells
+
+
+class Died(BaseException):
+    """The process ends here: nothing that handles errors may handle this."""
+
+
+def die_at_change(monkeypatch, cut: int) -> None:
+    """From now on, the process dies instead of making its `cut`-th change of the disk."""
+    left = cut
+    real = {name: getattr(Folder, name) for name in ("write", "remove")}
+
+    def dying(name):
+        def change(self, *arguments):
+            nonlocal left
+            left -= 1
+            if not left:
+                raise Died
+            return real[name](self, *arguments)
+
+        return change
+
+    for name in real:
+        monkeypatch.setattr(Folder, name, dying(name))
 
 
 def measured(cell: str, step: int, **metrics: float) -> Measured:

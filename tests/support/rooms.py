@@ -19,13 +19,16 @@ FOUNDATION = {"errors"}
 PACKAGES = ("experiments", "pipeline", "trainers", "fitting")
 
 
-def imported(path: Path) -> Iterator[tuple[str, str]]:
-    """Every module that a file imports, wherever in the file it does, with a name taken from it (empty for none)."""
+def imported(path: Path, root: Path = ROOT) -> Iterator[tuple[str, str]]:
+    """Every module that a file imports, wherever in the file it does, with a name taken from it (empty for none).
+
+    root: the folder of the packages, from which relative imports are written out.
+    """
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            home = path.relative_to(ROOT).parts[: -node.level] if node.level else ()
+            home = path.relative_to(root).parts[: -node.level] if node.level else ()
             module = ".".join([*home, *filter(None, [node.module])])
             yield from ((module, alias.name) for alias in node.names)
 

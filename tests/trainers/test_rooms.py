@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rooms import ROOT, imported
 
-ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "trainers"
 BELOW = {
     "contract": set(),
@@ -29,13 +28,8 @@ BELOW = {
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names of modules of `trainers` that a file imports, wherever in the file it does."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    """Dotted names of modules of `trainers` that a file imports."""
+    found = {name for module, taken in imported(path) for name in (module, f"{module}.{taken}".rstrip("."))}
     return {name for name in found if name.split(".")[0] == "trainers"}
 
 

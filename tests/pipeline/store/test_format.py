@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas
 import pytest
-from cells import CELLS, ended, measured
+from cells import CELLS, Died, bury, die_at_change, ended, measured
 
 from pipeline import PipelineError
 from pipeline.store import Store, Writer
@@ -76,30 +76,9 @@ def test_an_unfinished_cell_of_format_1_goes_on(old):
 
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_a_crash_at_any_change_of_the_migration_loses_nothing(old, monkeypatch, cut):
-    from cells import bury
-
-    from pipeline.store import Folder
-
     table, records = points_of(old), old.records()
 
-    class Died(BaseException):
-        pass
-
-    left = cut
-    real = {"write": Folder.write, "remove": Folder.remove}
-
-    def dying(name):
-        def change(self, *arguments):
-            nonlocal left
-            left -= 1
-            if not left:
-                raise Died
-            return real[name](self, *arguments)
-
-        return change
-
-    for name in real:
-        monkeypatch.setattr(Folder, name, dying(name))
+    die_at_change(monkeypatch, cut)
     try:
         with Writer.open(old):
             pass

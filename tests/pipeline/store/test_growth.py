@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 
 import pytest
-from cells import CELLS, bury, ended, failed, finish, measured
+from cells import CELLS, Died, bury, die_at_change, ended, failed, finish, measured
 from rehearsal import make_study
 
-from pipeline.store import Folder, Store, Writer
+from pipeline.store import Store, Writer
 from pipeline.store.naming import FAN, to_merge
 
 MANY = make_study(seeds=tuple(range(30))).cells
@@ -103,10 +103,6 @@ def test_a_reader_beside_a_merging_driver_sees_every_finished_cell_once(store):
     assert not wrong
 
 
-class Died(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("cut", range(1, 7))
 def test_a_crash_at_any_change_of_a_merge_loses_and_doubles_nothing(store, monkeypatch, cut):
     """Of Parquet and of the journal, whose last word on a cell must stay its last."""
@@ -123,20 +119,7 @@ def test_a_crash_at_any_change_of_a_merge_loses_and_doubles_nothing(store, monke
         for step in range(3, FAN + 1):  # It was run once more, and is under way.
             writer.append([measured(again.id, step)])
         monkeypatch.undo()
-        left, real = cut, {name: getattr(Folder, name) for name in ("write", "remove")}
-
-        def dying(name):
-            def change(self, *arguments):
-                nonlocal left
-                left -= 1
-                if not left:
-                    raise Died
-                return real[name](self, *arguments)
-
-            return change
-
-        for name in real:
-            monkeypatch.setattr(Folder, name, dying(name))
+        die_at_change(monkeypatch, cut)
         writer.commit()
         raise Died
     monkeypatch.undo()

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from cells import CELLS, bury, ended, fill, finish, measured
+from cells import CELLS, Died, bury, ended, fill, finish, measured
 
 from pipeline import PipelineError
 from pipeline.store import Folder, Store, Writer
@@ -78,9 +78,6 @@ def test_of_many_simultaneous_starts_one_wins(store):
 
 def test_a_lease_is_whole_as_soon_as_it_is_there(store, monkeypatch):
     """Its maker dies over it: nobody has ever seen half of it, and the next driver is not held up."""
-
-    class Died(BaseException):
-        pass
 
     def die(*_):
         raise Died

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas
 import pytest
-from cells import CELLS, bury, ended, fill, measured
+from cells import CELLS, Died, bury, die_at_change, ended, fill, measured
 from rehearsal import make_study, run_study, sorted_points
 
 from pipeline import PipelineError
@@ -58,25 +58,8 @@ def test_a_cell_without_points_is_remembered(store):
 def test_a_crash_at_any_write_loses_and_doubles_nothing(store, monkeypatch, cut):
     """The process dies at its n-th change of the disk; the next driver repeats what it was told and commits."""
 
-    class Died(BaseException):
-        pass
-
-    changes = 0
-    real = {"write": Folder.write, "remove": Folder.remove}
-
-    def dying(name):
-        def change(self, *arguments):
-            nonlocal changes
-            changes += 1
-            if changes == cut:
-                raise Died
-            return real[name](self, *arguments)
-
-        return change
-
     with pytest.raises(Died), Writer.open(store) as writer:
-        for name in real:
-            monkeypatch.setattr(Folder, name, dying(name))
+        die_at_change(monkeypatch, cut)
         fill(writer)
         writer.commit()
         writer.append([measured(CELLS[1].id, 3)])
