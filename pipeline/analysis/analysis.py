@@ -57,7 +57,8 @@ def divide(study: Study, points: Any, question: Question | None = None) -> Divid
     if points.empty:
         raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.address}` makes them")
     grid = {cell.id for cell in study.cells}
-    return (question or Question.of_study(study)).divide(points.assign(in_grid=points["cell"].isin(grid).astype(int)))
+    points = _ordered(points).assign(in_grid=lambda rows: rows["cell"].isin(grid).astype(int))
+    return (question or Question.of_study(study)).divide(points)
 
 
 def fingerprint(study: Study, points: Any, *, laws: Sequence[str], seed: int) -> str:
@@ -65,7 +66,7 @@ def fingerprint(study: Study, points: Any, *, laws: Sequence[str], seed: int) ->
     import pandas
 
     digest = hashlib.sha256(repr((study, tuple(laws), seed)).encode())
-    ordered = points.sort_values([name for name in ("cell", "step", "inference_steps") if name in points])
+    ordered = _ordered(points)
     digest.update(pandas.util.hash_pandas_object(ordered, index=False).to_numpy().tobytes())
     for package in ("fitting", "pipeline"):
         folder = Path(importlib.import_module(package).__file__).parent
@@ -73,3 +74,8 @@ def fingerprint(study: Study, points: Any, *, laws: Sequence[str], seed: int) ->
             if path.suffix in CODE:
                 digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _ordered(points: Any) -> Any:
+    """Points in an order of their own, not in that of their arrival: sums round by it, and fits magnify that."""
+    return points.sort_values([name for name in ("cell", "step", "inference_steps") if name in points])

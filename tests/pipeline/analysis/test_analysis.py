@@ -86,6 +86,14 @@ def test_an_unknown_law_is_named(points):
         analyse(make_study(), points, laws=("unls",))
 
 
+def test_the_order_in_which_points_arrived_is_no_part_of_a_fit(points):
+    shuffled = points.sample(frac=1.0, random_state=1)
+    one, other = divide(make_study(), points), divide(make_study(), shuffled)
+    assert one.fitted.y.tolist() == other.fitted.y.tolist()
+    assert one.held_out.y.tolist() == other.held_out.y.tolist()
+    assert one.fitted.group.tolist() == other.fitted.group.tolist()
+
+
 def test_a_law_may_be_asked_for_the_mean_of_its_candidates(points):
     equation, mean = analyse(make_study(), points, laws=("m2", "m2-mean")).to_json()["laws"]
     assert (equation["law"], mean["law"]) == ("m2", "m2-mean")
