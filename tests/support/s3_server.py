@@ -55,6 +55,7 @@ class S3Server:
     def running(cls, faults: Faults | None = None) -> Iterator[S3Server]:
         """The server, with this process's environment pointing at it and an empty bucket."""
         import fsspec
+        import s3fs
         from moto.server import DomainDispatcherApplication, ThreadedMotoServer
 
         self, moto = cls(faults or Faults()), DomainDispatcherApplication.__call__
@@ -73,8 +74,12 @@ class S3Server:
                     filesystem.rm(BUCKET, recursive=True)
                 filesystem.mkdir(BUCKET)
                 self.requests.clear()
-                yield self
-            server.stop()
+                try:
+                    yield self
+                finally:
+                    # Or whoever opens S3 next in this process would be sent to a server that is gone.
+                    s3fs.S3FileSystem.clear_instance_cache()
+                    server.stop()
 
     @property
     def environment(self) -> dict[str, str]:
