@@ -26,8 +26,9 @@ quickstart: venv
 	$(BIN)/unsl check quickstart
 	$(BIN)/unsl report quickstart
 
+# A file's tests stay in one process, since they share what is dear to start.
 test: venv
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: venv
 	$(BIN)/ruff check .
