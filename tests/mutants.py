@@ -4,9 +4,9 @@
     python tests/mutants.py --count 40 fitting        # some of one package
     python tests/mutants.py --again                   # those that survived the last time
 
-The whole suite runs once to learn which test files reach which line (kept in build/, so that the next call may skip it
-with --keep). Then each fault is tried in a copy of the project by the files that reach its line, the quickest first,
-until one fails. A fault that none of them notices has survived: it wants a test of behaviour, or a line in
+The whole suite runs once, in a copy of the project, to learn which test files reach which line (kept in build/, so that
+the next call may skip it with --keep). Then each fault is tried in such a copy by the files that reach its line, the
+quickest first, until one fails. A fault that none of them notices has survived: it wants a test of behaviour, or a line in
 `mutants_equivalent.txt` that says why the changed code does the same.
 """
 
@@ -34,9 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "mutants"
 PACKAGES = ("pipeline", "trainers", "fitting")
 EQUIVALENT = ROOT / "tests" / "mutants_equivalent.txt"
-COPIED = (*PACKAGES, "experiments", "tests", "benchmarks", "README.md", "cluster.yaml", "pyproject.toml")
 SLACK_SECONDS, SLACK_FACTOR = 30.0, 4.0
 """A test run that takes so much longer than it did on sound code counts as failed: the fault made it hang."""
+LEARNT_IN = "sound"
 GOAL = 0.95
 
 
@@ -229,7 +229,7 @@ class Reach:
             )
             for path, context, bits in rows:
                 for line in numbits_to_nums(bits):
-                    self._files[str(Path(path).relative_to(ROOT))][line].add(context.split("::")[0])
+                    self._files[str(Path(path).relative_to(BUILD / LEARNT_IN))][line].add(context.split("::")[0])
 
     def tests(self, fault: Fault) -> list[str]:
         """The test files that reach a fault's line, the quickest first, then its mirror among the tests.
@@ -247,17 +247,34 @@ class Reach:
     def _learn(data: Path, seconds: Path) -> None:
         BUILD.mkdir(parents=True, exist_ok=True)
         report = BUILD / "junit.xml"
-        command = [sys.executable, "-m", "pytest", f"--junit-xml={report}", "--cov-context=test", "--cov-report="]
+        command = [sys.executable, "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile"]
+        command += [f"--junit-xml={report}", "--cov-context=test", "--cov-report="]
         command += [f"--cov={package}" for package in PACKAGES]
-        done = subprocess.run(command, cwd=ROOT, env=os.environ | {"COVERAGE_FILE": str(data)})
+        place = copied(BUILD / LEARNT_IN)
+        done = subprocess.run(command, cwd=place, env=_environment(place) | {"COVERAGE_FILE": str(data)})
         if done.returncode:
-            sys.exit("the suite fails on the sound code: mend that first")
+            sys.exit("the suite fails on the sound code, where every fault would seem to be found: mend that first")
         import xml.etree.ElementTree as tree
 
         took: dict[str, float] = defaultdict(float)
         for case in tree.parse(report).iter("testcase"):
             took[case.get("classname").replace(".", "/") + ".py"] += float(case.get("time"))
         seconds.write_text(json.dumps(took))
+
+
+def copied(place: Path) -> Path:
+    """A copy of what belongs to the project, committed or about to be."""
+    shutil.rmtree(place, ignore_errors=True)
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, place / name)
+    return place
+
+
+def _environment(place: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(place)}
 
 
 def survives(fault: Fault, files: Sequence[str], seconds: dict[str, float], place: Path) -> bool:
@@ -271,8 +288,7 @@ def survives(fault: Fault, files: Sequence[str], seconds: dict[str, float], plac
             limit = SLACK_SECONDS + SLACK_FACTOR * sum(seconds[one] for one in few)
             command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *few]
             quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            here = os.environ | {"PYTHONPATH": str(place)}
-            process = subprocess.Popen(command, cwd=place, env=here, start_new_session=True, **quiet)
+            process = subprocess.Popen(command, cwd=place, env=_environment(place), start_new_session=True, **quiet)
             try:
                 if process.wait(limit):
                     return False
@@ -328,11 +344,7 @@ def main() -> int:
 
     def work(number: int) -> None:
         nonlocal equivalent
-        place = BUILD / f"copy{number}"
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        for name in COPIED:
-            (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, place / name)
+        place = copied(BUILD / f"copy{number}")
         while True:
             try:
                 fault = waiting.get_nowait()
