@@ -4,10 +4,10 @@
     python tests/mutants.py --count 40 fitting        # some of one package
     python tests/mutants.py --again                   # those that survived the last time
 
-The whole suite runs once, in a copy of the project, to learn which test files reach which line (kept in build/, so that
-the next call may skip it with --keep). Then each fault is tried in such a copy by the files that reach its line, the
-quickest first, until one fails. A fault that none of them notices has survived: it wants a test of behaviour, or a line in
-`mutants_equivalent.txt` that says why the changed code does the same.
+The whole suite runs once, in a copy of the project, to learn which test files reach which line (kept in build/, so
+that the next call may skip it with --keep). Then each fault is tried in such a copy by the files that reach its line,
+the quickest first, until one fails. A fault that none of them notices has survived: it wants a test of behaviour, or a
+line in `mutants_equivalent.txt` that says why the changed code does the same.
 """
 
 from __future__ import annotations
