@@ -55,6 +55,7 @@ FILES = {
     "file": "a file",
 }
 TABLE = "fit runs.csv --metric loss --inputs N,D --laws cf"
+SPENT = "allocate runs.csv --metric loss --inputs N,D --law cf"
 INLINE = "--executor inline --device cpu --wandb off"
 STUDY_VERBS = ("plan", "run", "status", "fit", "report", "sync")
 BAD = [
@@ -149,6 +150,35 @@ BAD = [
     (f"{TABLE} --ceiling nan", "'nan' must be a number above 0, auto"),
     (f"{TABLE} --best nan", "'nan' must be a number"),
     (f"{TABLE} --tier gpu", "only studies have tiers"),
+    # Forecasts.
+    ("forecast", "arguments are required: STUDY"),
+    ("forecast unrun", "`unsl run unrun` makes them"),
+    ("forecast rehearsal --at parameters=", "parameters is '', which is not a number"),
+    ("forecast rehearsal --at parametres=3", "no column 'parametres'; did you mean 'parameters'"),
+    ("forecast rehearsal --at parameters=0", "parameters is 0, and laws are defined for positive finite numbers"),
+    ("forecast rehearsal --at parameters=nan", "parameters is nan, and laws are defined for positive finite numbers"),
+    ("forecast rehearsal --at parameters=5", "must say dataset_size, step too"),
+    ("forecast rehearsal --level 2", "--level 2 must be a probability between 0 and 1"),
+    ("forecast rehearsal --laws cff", "unknown law 'cff'"),
+    ("forecast runs.csv --metric loss --inputs N,D --laws cf", "say what to forecast, as in --at 'N="),
+    ("ledger nosuch.csv", "there is no file nosuch.csv"),
+    ("check unrun", "no forecast of unrun was written down yet: `unsl forecast unrun --ledger` writes one"),
+    ("check runs.csv", "no forecast of runs.csv was written down yet"),
+    ("check nosuch.csv", "there is no file nosuch.csv"),
+    ("check rehearsal --figure /nonexistent/x.svg", "there is no folder /nonexistent"),
+    # Budgets.
+    ("allocate rehearsal", "arguments are required: --cost, --budget"),
+    ("allocate unrun --cost 6*parameters --budget 1e9", "`unsl run unrun` makes them"),
+    (f"{SPENT} --cost 6*M*N --budget 1e18", "the cost names M: fix it at a number, or name one of N, D"),
+    (f"{SPENT} --cost N --budget 1e18", "nothing limits D"),
+    (f"{SPENT} --cost '6*N*' --budget 1e18", "cannot read the expression"),
+    (f"{SPENT} --cost 6*N*D --budget -1", "--budget -1: give positive finite numbers"),
+    (f"{SPENT} --cost 6*N*D --budget nan", "--budget nan: give positive finite numbers"),
+    (f"{SPENT} --cost 6*N*D --budget much", "--budget much: give numbers, such as 1e21,1e22"),
+    (f"{SPENT} --cost 6*N*D --budget 1e9 --fix N=x", "--fix N=x: write NAME=NUMBER"),
+    (f"{SPENT} --cost 6*N*D --budget 1e9 --fix M=3", "M is fixed, but neither the law nor the cost knows it"),
+    (f"{SPENT} --cost 6*N*D --budget 1e9 --within 'N >'", "cannot read the expression"),
+    (f"{SPENT} --cost 6*N*D --budget 1e9 --figure /nonexistent/x.svg", "there is no folder /nonexistent"),
     # Trainers and new studies.
     ("check-trainer oracel", "did you mean 'oracle'"),
     ("check-trainer none.py:MINE", "there is no file .*none.py"),
