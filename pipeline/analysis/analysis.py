@@ -56,8 +56,8 @@ def divide(study: Study, points: Any, question: Question | None = None) -> Divid
     """
     if points.empty:
         raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.address}` makes them")
-    grid = {cell.id for cell in study.cells}
-    points = _ordered(points).assign(in_grid=lambda rows: rows["cell"].isin(grid).astype(int))
+    points = _ordered(points)
+    points = points.assign(**study.standing(points["cell"].tolist()))
     return (question or Question.of_study(study)).divide(points)
 
 

@@ -65,6 +65,8 @@ def _excluded(study: Study, rows: Any) -> np.ndarray:
     grid are still what was forecast."""
     found = np.full(len(rows), "", dtype=object)
     columns = {name: rows[name].to_numpy() for name in rows}
+    if len(rows):
+        columns |= study.standing(rows["cell"].tolist())
     for rule, text in Question.of_study(study).excluded.items():
         expression = parse_expression(text)
         if "in_grid" not in expression.names and len(rows):

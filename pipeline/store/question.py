@@ -28,7 +28,8 @@ class Asked:
     """A question with the moment from which it was asked."""
 
     question: Mapping[str, Any]
-    """`metric`, `split`, `excluded`, `inputs`, `hyperparameters` and `laws`, as JSON holds them."""
+    """`metric`, `split`, `excluded`, `inputs`, `hyperparameters` and `laws`, as JSON holds them; `growth` where the
+    study grows."""
     digest: str
     since: str = ""
     """UTC, as `2026-11-22T10:15:00Z`, by the asking machine's clock; empty where it is not recorded yet."""
@@ -39,18 +40,15 @@ class Asked:
     @classmethod
     def by(cls, study: Study) -> Asked:
         """What a study asks now."""
-        question = json.loads(
-            json.dumps(
-                {
-                    "metric": dataclasses.asdict(study.metric),
-                    "split": study.split.held_out,
-                    "excluded": dict(study.split.excluded),
-                    "inputs": list(study.inputs),
-                    "hyperparameters": list(study.hyperparameters),
-                    "laws": list(study.laws),
-                }
-            )
-        )
+        asks = {
+            "metric": dataclasses.asdict(study.metric),
+            "split": study.split.held_out,
+            "excluded": dict(study.split.excluded),
+            "inputs": list(study.inputs),
+            "hyperparameters": list(study.hyperparameters),
+            "laws": list(study.laws),
+        }
+        question = json.loads(json.dumps(asks | ({"growth": dataclasses.asdict(study.growth)} if study.growth else {})))
         text = json.dumps(question, sort_keys=True, separators=(",", ":"))
         return cls(question=question, digest=hashlib.sha256(text.encode()).hexdigest()[:16])
 
@@ -92,5 +90,6 @@ def changes(known: Sequence[Asked], now: Asked) -> list[str]:
 
 
 def _differing(before: Asked, after: Asked) -> str:
-    names = [name for name in after.question if before.question.get(name) != after.question[name]]
+    asked = [*after.question, *(name for name in before.question if name not in after.question)]
+    names = [name for name in asked if before.question.get(name) != after.question.get(name)]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "the question"

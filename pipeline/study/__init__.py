@@ -1,14 +1,17 @@
 """What is asked: a study, its axes and split, and the cells that it unfolds into."""
 
 from pipeline.study.cell import Cell, Literal, check_metrics, identity, point_columns, show_config
+from pipeline.study.growth import NEWEST_ROUND, Growth, larger, parse_until
 from pipeline.study.loading import known_studies, load_study
 from pipeline.study.split import PlannedPoints, Split
 from pipeline.study.study import DEFAULT_LAWS, Axis, Study
 
 __all__ = [
     "DEFAULT_LAWS",
+    "NEWEST_ROUND",
     "Axis",
     "Cell",
+    "Growth",
     "Literal",
     "PlannedPoints",
     "Split",
@@ -16,7 +19,9 @@ __all__ = [
     "check_metrics",
     "identity",
     "known_studies",
+    "larger",
     "load_study",
+    "parse_until",
     "point_columns",
     "show_config",
 ]

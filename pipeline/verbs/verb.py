@@ -70,7 +70,7 @@ def add_wandb(parser: argparse.ArgumentParser) -> None:
 
 
 def study_and_store(options: argparse.Namespace) -> tuple[Study, Store]:
-    """The study that was named, checked, and its store."""
+    """The study that was named, checked, with what its rounds have added; and its store."""
     study = load_study(options.study, options.tier)
     study.check()
     store = Store(options.store, study.name)
@@ -78,7 +78,7 @@ def study_and_store(options: argparse.Namespace) -> tuple[Study, Store]:
         raise PipelineError(
             f"--store '{options.store}' is no folder: name a folder or a URL, such as s3://BUCKET/studies"
         )
-    return study, store
+    return store.grown(study), store
 
 
 def _is_below_a_file(store: Store) -> bool:

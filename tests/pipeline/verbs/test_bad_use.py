@@ -17,10 +17,15 @@ import pandas
 import pytest
 from rehearsal import make_study, run_study, write_study
 
-from pipeline import Axis, Split, cli
+from pipeline import Axis, Growth, Split, cli
 from pipeline.store import Store, Writer
 
 ROOT = Path(__file__).parents[3]
+TARGET = "parameters=1e5, dataset_size=1e5, step=512"
+GROWTH = {
+    "growth": Growth(axes={"parameters": 2}, target=TARGET, budget="1cpu-hours"),
+    "split": Split(held_out="round == newest"),
+}
 STUDIES = {
     "unrun": {},
     "misspelt": {"axes": [Axis("paramters", (1,))]},
@@ -36,6 +41,9 @@ STUDIES = {
     "divided": {"split": Split(held_out="parameters / 0 > 1")},
     "blind": {"inputs": ("parametres",)},
     "empty": {"axes": [Axis("parameters", ())]},
+    "growing": GROWTH,
+    "bound": GROWTH | {"split": Split(held_out="parameters > 2000")},
+    "shrinking": GROWTH | {"growth": Growth(axes={"parameters": 0.5}, target=TARGET, budget="1cpu-hours")},
     "failing": {"fixed": {"steps": 64, "fault": "error"}},
 }
 FILES = {
@@ -57,7 +65,7 @@ FILES = {
 TABLE = "fit runs.csv --metric loss --inputs N,D --laws cf"
 SPENT = "allocate runs.csv --metric loss --inputs N,D --law cf"
 INLINE = "--executor inline --device cpu --wandb off"
-STUDY_VERBS = ("plan", "run", "status", "fit", "report", "sync")
+STUDY_VERBS = ("plan", "run", "status", "fit", "report", "rescale", "sync")
 BAD = [
     # What cannot be understood.
     ("", "arguments are required: VERB"),
@@ -125,6 +133,17 @@ BAD = [
     ("plan rehearsal --json /nonexistent/plan.json", "there is no folder /nonexistent"),
     ("fit rehearsal --json folder", "'folder' is no file"),
     ("report rehearsal --out /nonexistent/report.html", "there is no folder /nonexistent"),
+    # Rescaling.
+    ("rescale rehearsal", "does not say how it grows: add growth=Growth\\("),
+    ("rescale bound", "its split must hold out the newest, as in held_out='round == newest'"),
+    ("rescale shrinking", "growth, axis 'parameters': factors must be at least 1"),
+    ("rescale growing --every 7", "'7' is no period: write 30m, 12h, 7d or 1w"),
+    ("rescale growing --budget 40", "must be a number of hours or dollars, such as 40gpu-hours"),
+    (f"rescale growing {INLINE} --budget 1gpu-hours", "the cells train on cpu: use cpu-hours"),
+    (f"rescale growing {INLINE} --budget 1usd", "nobody said what cpu costs: --price cpu=2.5"),
+    (f"rescale growing {INLINE} --budget 0.0000000001cpu-hours", "8 cells of the grid are to be run first"),
+    ("rescale growing --target 'width=3'", "there is no column 'width'"),
+    ("rescale growing --target 'parameters=3'", "must say dataset_size, step too"),
     # Stores.
     ("plan rehearsal --store file", "--store 'file' is no folder"),
     ("run rehearsal --store file/deeper", "--store 'file/deeper' is no folder"),
