@@ -28,7 +28,8 @@ class Asked:
     """A question with the moment from which it was asked."""
 
     question: Mapping[str, Any]
-    """`metric`, `split`, `excluded`, `inputs`, `hyperparameters` and `laws`, as JSON holds them."""
+    """`metric`, `split`, `excluded`, `inputs`, `hyperparameters`, `laws` and, where there are any, `tasks`, as JSON
+    holds them."""
     digest: str
     since: str = ""
     """UTC, as `2026-11-22T10:15:00Z`, by the asking machine's clock; empty where it is not recorded yet."""
@@ -48,6 +49,8 @@ class Asked:
                     "inputs": list(study.inputs),
                     "hyperparameters": list(study.hyperparameters),
                     "laws": list(study.laws),
+                    # Absent where there are none, so that what was asked before studies had tasks is still the same.
+                    **({"tasks": list(study.tasks)} if study.tasks else {}),
                 }
             )
         )
@@ -92,5 +95,6 @@ def changes(known: Sequence[Asked], now: Asked) -> list[str]:
 
 
 def _differing(before: Asked, after: Asked) -> str:
-    names = [name for name in after.question if before.question.get(name) != after.question[name]]
+    asked = dict.fromkeys((*before.question, *after.question))
+    names = [name for name in asked if before.question.get(name) != after.question.get(name)]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "the question"

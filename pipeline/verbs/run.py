@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,7 @@ def _run(
         display = Display(progress)
         stack.callback(display.close)
 
-        def forecast() -> Entry | None:
+        def forecast() -> Sequence[Entry]:
             display.warn(f"all that is fitted is measured: {', '.join(study.laws)} forecast what is held out")
             # With a store of its own: this is another thread than the writer's.
             return forecast_held_out(study, Store(options.store, study.name), [one.cell for one in planned])
@@ -134,8 +135,8 @@ def _run(
         tracker.note_costs(outcome.account.facts())
         if outcome.terminated:
             haste.append(True)  # Who stops us does not wait for W&B, or for Ray; `unsl sync` sends what W&B lacks.
-    if first.entry:
-        print(_written(first.entry))
+    if first.entries:
+        print(_written(first.entries))
     predicted = sum(one.remaining_seconds for one in planned)
     left = f", {outcome.left} left to run: unsl run {study.address} goes on" if outcome.left else ""
     print(
@@ -159,13 +160,15 @@ def _device_of(executor: Executor, made: Plan) -> Device:
     return min(types, key=lambda one: one.bytes, default=made.device if made.device.is_gpu else device_shown("gpu"))
 
 
-def _written(entry: Entry) -> str:
+def _written(entries: Sequence[Entry]) -> str:
     """What was forecast, in a line."""
-    said = ", ".join(law.law for law in entry.laws) or "no law"
-    blind = sum(entry.blind)
+    said = ", ".join(dict.fromkeys(law.law for entry in entries for law in entry.laws)) or "no law"
+    count, blind = sum(map(len, entries)), sum(sum(entry.blind) for entry in entries)
+    numbers = list(dict.fromkeys((entries[0].number, entries[-1].number)))
+    where = f"entr{'ies' if len(numbers) > 1 else 'y'} {' to '.join(map(str, numbers))} of the ledger"
     return (
-        f"forecast: {len(entry):,} held-out points by {said}, {blind:,} of them blind: entry {entry.number} of the "
-        f"ledger. Next: unsl check {entry.about}"
+        f"forecast: {count:,} held-out points by {said}, {blind:,} of them blind: {where}. "
+        f"Next: unsl check {entries[0].about}"
     )
 
 
