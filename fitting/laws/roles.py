@@ -25,7 +25,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     PARAMETERS: ("parameters", "params", "nparams", "numparams", "n", "modelsize", "nonembeddingparameters", "width"),
     TOKENS: ("tokens", "d", "dataset", "datasetsize", "data", "traintokens", "tokensseen", "examples", "samples"),
     STEPS: ("steps", "s", "step", "updates", "iterations", "trainingsteps"),
-    UNIQUE: ("uniquetokens", "u", "unique", "uniqueexamples", "uniquesamples", "uniquedata"),
+    # A data set's size is what is unique in it, where another column says how much was read.
+    UNIQUE: ("uniquetokens", "u", "unique", "uniqueexamples", "uniquesamples", "uniquedata", "datasetsize"),
     INTERACTIONS: ("interactions", "e", "environmentsteps", "envsteps", "episodes", "frames"),
 }
 # Played only by a column that says so: what is left over in a table of three inputs is rarely a count of unique data.

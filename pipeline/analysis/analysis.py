@@ -11,6 +11,7 @@ from typing import Any
 
 from fitting import Comparison
 from pipeline.analysis.question import Divided, Question
+from pipeline.analysis.tasks import Tasks, compare_tasks
 from pipeline.errors import PipelineError
 from pipeline.study import Study
 
@@ -20,7 +21,7 @@ CODE = (".py", ".html", ".css", ".js")
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """The laws of a study, fitted and scored."""
+    """The laws of a study that has one task, or of one of its tasks, fitted and scored."""
 
     study: Study
     divided: Divided
@@ -33,6 +34,31 @@ class Analysis:
         return {"study": self.study.name, **changes, **self.divided.to_json(self.comparisons)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Analyses:
+    """The laws of every task of a study."""
+
+    study: Study
+    tasks: Tasks
+    question_changes: Sequence[str] = ()
+
+    def by_name(self) -> dict[str, Analysis]:
+        """One a task."""
+        return {
+            name: Analysis(
+                study=self.study,
+                divided=divided,
+                comparisons=self.tasks.comparisons[name],
+                question_changes=self.question_changes,
+            )
+            for name, divided in self.tasks.divided.items()
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        changes = {"question_changes": list(self.question_changes)}
+        return {"study": self.study.name, **changes, **self.tasks.to_json()}
+
+
 def analyse(
     study: Study,
     points: Any,
@@ -42,23 +68,30 @@ def analyse(
     loss: str = "msle",
     plain: bool = False,
     question_changes: Sequence[str] = (),
-) -> Analysis:
-    """Fit every law of the study (or of `laws`) to its points, a DataFrame from `Store.table`."""
-    divided = divide(study, points)
-    comparisons = divided.compare(tuple(laws) or study.law_addresses, seed=seed, loss=loss, plain=plain)
-    return Analysis(study=study, divided=divided, comparisons=comparisons, question_changes=question_changes)
+) -> Analyses:
+    """Fit every law of the study (or of `laws`) to its points, a DataFrame from `Store.table`, each task by itself."""
+    how = {"seed": seed, "loss": loss, "plain": plain}
+    tasks = compare_tasks(Question.of_study(study), of_grid(study, points), tuple(laws) or study.law_addresses, **how)
+    return Analyses(study=study, tasks=tasks, question_changes=question_changes)
 
 
 def divide(study: Study, points: Any, question: Question | None = None) -> Divided:
     """Apply a study's data rules and its split, or those of another question that is put to its points.
 
-    Raises PipelineError where too little is left to fit.
+    Raises PipelineError where too little is left to fit, and where the study has tasks and the question is of none.
+    """
+    return (question or Question.of_study(study)).divide(of_grid(study, points))
+
+
+def of_grid(study: Study, points: Any) -> Any:
+    """A study's points as its question takes them: in a fixed order, and marked whether their cell is in the grid.
+
+    Raises PipelineError where there are none.
     """
     if points.empty:
         raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.address}` makes them")
     points = _ordered(points)
-    points = points.assign(**study.standing(points["cell"].tolist()))
-    return (question or Question.of_study(study)).divide(points)
+    return points.assign(**study.standing(points["cell"].tolist()))
 
 
 def fingerprint(study: Study, points: Any, *, laws: Sequence[str], seed: int) -> str:

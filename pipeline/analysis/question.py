@@ -31,6 +31,10 @@ class Question:
     """Rules, by name, for rows that take no part: expressions."""
     replicates: Sequence[str] = ()
     """Rows that agree in these columns differ by chance alone; empty where no row repeats another."""
+    tasks: Sequence[str] = ()
+    """Columns that name a task: each is fitted by itself (`pipeline.analysis.tasks`)."""
+    task: Mapping[str, Any] = field(default_factory=dict)
+    """The values of these columns, where the question is put to one task."""
 
     @classmethod
     def of_study(cls, study: Study) -> Question:
@@ -47,10 +51,16 @@ class Question:
                 **study.split.excluded,
             },
             replicates=[name for axis in study.axes for name in axis.fields] + ["step", "inference_steps"],
+            tasks=study.tasks,
         )
 
     def divide(self, rows: Any) -> Divided:
-        """Apply the rules in their order, then the split. Raises PipelineError where too little is left to fit."""
+        """Apply the rules in their order, then the split. Raises PipelineError where too little is left to fit, and
+        where the rows are of several tasks."""
+        if self.tasks and not self.task:
+            raise PipelineError(
+                f"{self.about} has several tasks ({', '.join(self.tasks)}), one fit each: say which is meant"
+            )
         for name in (self.metric.name, *self.inputs, *self.hyperparameters, *self.replicates):
             if name not in rows:
                 raise PipelineError(f"{self.about} has no column '{name}'; {suggest(name, rows)}")

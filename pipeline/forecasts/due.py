@@ -77,5 +77,7 @@ def _excluded(study: Study, rows: Any) -> np.ndarray:
 
 def _why_not(entry: Entry, now: dict[str, Any]) -> str:
     """An entry that fitted everything was asked of no split."""
-    changed = [name for name in now if entry.question[name] != now[name] and (name != "split" or entry.question[name])]
+    asked = dict.fromkeys((*entry.question, *now))
+    differing = [name for name in asked if name != "task" and entry.question.get(name) != now.get(name)]
+    changed = [name for name in differing if name != "split" or entry.question[name]]
     return f"the question changed: {', '.join(changed)}" if changed else ""

@@ -62,7 +62,8 @@ class Entry:
     about: str
     """The study's name, or the table's file."""
     question: Mapping[str, Any]
-    """`metric`, `inputs`, `hyperparameters`, `split`, `excluded`."""
+    """`metric`, `inputs`, `hyperparameters`, `split`, `excluded`; where there are tasks, `tasks`, the columns that name
+    one, and `task`, their values here."""
     rows: int
     """How many rows were fitted."""
     fingerprint: str

@@ -35,7 +35,7 @@ class ForecastFirst:
         self,
         study: Study,
         planned: Sequence[PlannedCell],
-        forecast: Callable[[], Entry | None],
+        forecast: Callable[[], Sequence[Entry]],
         *,
         beside: bool = True,
     ):
@@ -49,8 +49,8 @@ class ForecastFirst:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._stands = not self._needed
-        self.entry: Entry | None = None
-        """What was written; None where nothing was, or nothing had to be."""
+        self.entries: Sequence[Entry] = ()
+        """What was written, an entry a task; none where nothing had to be."""
 
     def begin(self, cell: Cell, points: Sequence[Measured]) -> None:
         self.tell(points)
@@ -94,7 +94,7 @@ class ForecastFirst:
 
     def _write(self) -> None:
         try:
-            self.entry = self._forecast()
+            self.entries = self._forecast()
         except BaseException as error:
             self._error = error
 

@@ -113,6 +113,9 @@ def question_to_json(question: Question) -> dict[str, Any]:
         "hyperparameters": list(question.hyperparameters),
         "split": question.held_out,
         "excluded": dict(question.excluded),
+        # Absent where there are none: what was asked before there were tasks is the same question still.
+        **({"tasks": list(question.tasks)} if question.tasks else {}),
+        **({"task": dict(question.task)} if question.task else {}),
     }
 
 

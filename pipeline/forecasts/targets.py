@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,22 @@ class Targets:
         """Some columns as arrays of floats."""
         return {name: np.asarray(self.columns[name], float) for name in names}
 
+    def where(self, mask: np.ndarray) -> Targets:
+        """Some of them; mask of shape (targets,)."""
+        kept = np.flatnonzero(mask)
+        return replace(
+            self,
+            columns={name: [values[i] for i in kept] for name, values in self.columns.items()},
+            evaluation=[self.evaluation[i] for i in kept],
+        )
+
+    def of_task(self, task: Mapping[str, Any]) -> Targets:
+        """Those of one task; all where it is none."""
+        mask = np.ones(len(self), bool)
+        for name, value in task.items():
+            mask &= np.array([one == value or str(one) == str(value) for one in self.columns[name]], bool)
+        return self.where(mask)
+
     def measured(self, rows: Any) -> np.ndarray:
         """For each, whether a table (a pandas DataFrame) has a measurement of it; shape (targets,)."""
         found = np.zeros(len(self), bool)
@@ -65,14 +81,15 @@ def held_out_targets(study: Study, cells: Iterable[Cell] | None = None) -> Targe
 def named_targets(texts: Sequence[str], question: Question, known: Iterable[str]) -> Targets:
     """Places that a person names, each as `parameters=7e9, dataset_size=1.4e11`.
 
-    known: columns that may be named; those that laws read must be. Raises PipelineError that says what is wrong.
+    known: columns that may be named; those that laws read must be, and those that name a task. Raises PipelineError
+    that says what is wrong.
     """
     known = [*question.inputs, *question.hyperparameters, *known]
-    needed = (*question.inputs, *question.hyperparameters)
-    places = [_read(text, known) for text in texts]
+    needed = (*question.inputs, *question.hyperparameters, *question.tasks)
+    places = [_read(text, known, question.tasks) for text in texts]
     for text, place in zip(texts, places, strict=True):
         if lacking := [name for name in needed if name not in place]:
-            raise PipelineError(f"--at '{text}' must say {', '.join(lacking)} too: the laws read {', '.join(needed)}")
+            raise PipelineError(f"--at '{text}' must say {', '.join(lacking)} too: it needs {', '.join(needed)}")
         if place.keys() != places[0].keys():
             raise PipelineError(f"--at '{text}' must name the same columns as --at '{texts[0]}'")
     columns = {name: [place[name] for place in places] for name in places[0]}
@@ -104,8 +121,8 @@ def _rounded(values: Any) -> np.ndarray:
     return np.round(array / size, digits) * size
 
 
-def _read(text: str, known: Sequence[str]) -> dict[str, float]:
-    place: dict[str, float] = {}
+def _read(text: str, known: Sequence[str], tasks: Collection[str]) -> dict[str, Any]:
+    place: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
@@ -114,10 +131,20 @@ def _read(text: str, known: Sequence[str]) -> dict[str, float]:
             raise PipelineError(f"--at '{text}': there is no column '{name}'; {suggest(name, known)}")
         if name in place:
             raise PipelineError(f"--at '{text}' says {name} twice")
-        place[name] = _positive(text, name, value)
+        place[name] = _literal(value) if name in tasks else _positive(text, name, value)
     if not place:
         raise PipelineError("--at is empty: write COLUMN=NUMBER, as in 'parameters=7e9, dataset_size=1.4e11'")
     return place
+
+
+def _literal(value: str) -> Any:
+    """A task's name for one: a number, a yes or no, or text."""
+    if value in ("True", "False"):
+        return value == "True"
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 def _positive(text: str, name: str, value: str) -> float:

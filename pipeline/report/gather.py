@@ -60,9 +60,9 @@ def study_facts(
 ) -> Facts:
     """The facts of a study.
 
-    analysis: of its table; or by task, where it has several. records: what the store knows of the cells; without it
-    there is no part about them. points: the whole table, for learning curves of cells that diverged too. date: left out
-    where None, since equal input shall give equal bytes. run_url: address of a cell's run with `{cell}` in it.
+    analysis: of its table; or by task, the one task without a name. records: what the store knows of the cells; without
+    it there is no part about them. points: the whole table, for learning curves of cells that diverged too. date: left
+    out where None, since equal input shall give equal bytes. run_url: address of a cell's run with `{cell}` in it.
     """
     tasks = analysis if isinstance(analysis, Mapping) else {"": analysis}
     first = next(iter(tasks.values()))
@@ -79,7 +79,7 @@ def study_facts(
         running=running,
         metric=metric_facts(study.metric),
         tasks=tuple(task_facts(one.divided, one.comparisons, name=name, units=counted) for name, one in tasks.items()),
-        provenance=_provenance(study, first, records, command or f"unsl report {study.name}", asked),
+        provenance=_provenance(study, list(tasks.values()), records, command or f"unsl report {study.name}", asked),
         cells=cells,
         ledger=ledger,
         allocation=allocation,
@@ -193,7 +193,7 @@ def _left_to_run(study: Study, cells: CellsFacts | None) -> tuple[NextRun, ...]:
 
 
 def _provenance(
-    study: Study, analysis: Analysis, records: Mapping[str, CellRecord] | None, command: str, asked: str
+    study: Study, analyses: Sequence[Analysis], records: Mapping[str, CellRecord] | None, command: str, asked: str
 ) -> Provenance:
     seen = {(one.trainer, one.version) for one in records.values()} if records else set()
     return Provenance(
@@ -201,22 +201,23 @@ def _provenance(
         command=command,
         split=study.split.held_out,
         asked=asked,
-        question_changes=tuple(analysis.question_changes),
+        question_changes=tuple(analyses[0].question_changes),
         axes={axis.name: listed(axis.values) for axis in study.axes},
         seeds=listed(study.seeds),
         only=study.only,
         fixed={name: exact(value) for name, value in study.fixed.items()},
         rules=dict(study.split.excluded),
         versions=versions(),
-        data=_fingerprint(analysis.divided.rows),
+        data=_fingerprint([one.divided.rows for one in analyses]),
         source=_source(study),
     )
 
 
-def _fingerprint(rows: Any) -> str:
+def _fingerprint(tasks: Sequence[Any]) -> str:
     """Of the measurements that take part, whatever order they come in."""
     import pandas
 
+    rows = pandas.concat(tasks) if len(tasks) > 1 else tasks[0]
     names = sorted(name for name in rows if name not in ("seconds", "replicate"))
     hashes = np.sort(pandas.util.hash_pandas_object(rows[names], index=False).to_numpy())
     return hashlib.sha256(hashes.tobytes()).hexdigest()[:16]

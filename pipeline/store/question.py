@@ -29,7 +29,7 @@ class Asked:
 
     question: Mapping[str, Any]
     """`metric`, `split`, `excluded`, `inputs`, `hyperparameters` and `laws`, as JSON holds them; `growth` where the
-    study grows."""
+    study grows, `tasks` where it has any."""
     digest: str
     since: str = ""
     """UTC, as `2026-11-22T10:15:00Z`, by the asking machine's clock; empty where it is not recorded yet."""
@@ -48,7 +48,12 @@ class Asked:
             "hyperparameters": list(study.hyperparameters),
             "laws": list(study.laws),
         }
-        question = json.loads(json.dumps(asks | ({"growth": dataclasses.asdict(study.growth)} if study.growth else {})))
+        # Absent where there are none, so that what was asked before studies had them is still the same.
+        if study.tasks:
+            asks["tasks"] = list(study.tasks)
+        if study.growth:
+            asks["growth"] = dataclasses.asdict(study.growth)
+        question = json.loads(json.dumps(asks))
         text = json.dumps(question, sort_keys=True, separators=(",", ":"))
         return cls(question=question, digest=hashlib.sha256(text.encode()).hexdigest()[:16])
 
@@ -90,6 +95,6 @@ def changes(known: Sequence[Asked], now: Asked) -> list[str]:
 
 
 def _differing(before: Asked, after: Asked) -> str:
-    asked = [*after.question, *(name for name in before.question if name not in after.question)]
+    asked = dict.fromkeys((*after.question, *before.question))
     names = [name for name in asked if before.question.get(name) != after.question.get(name)]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "the question"

@@ -22,10 +22,13 @@ from pathlib import Path
 from types import ModuleType
 
 from pipeline.errors import PipelineError, suggest
+from pipeline.study.block import Block
 from pipeline.study.study import Study
 
 OWN = Path(__file__).resolve().parents[2] / "experiments"
 """The studies that come with unsl."""
+PAPER = OWN / "paper"
+"""Those of the paper, a block a file."""
 
 
 def load_study(target: str, tier: str | None = None) -> Study:
@@ -55,6 +58,24 @@ def load_study(target: str, tier: str | None = None) -> Study:
 def known_studies() -> list[str]:
     """Names of the studies that come with unsl."""
     return sorted(path.stem for path in OWN.glob("*.py") if path.stem != "__init__")
+
+
+def load_block(name: str) -> Block:
+    """The block of the paper of that name. Raises PipelineError."""
+    if name not in known_blocks():
+        raise PipelineError(f"the paper has no block '{name}': {suggest(name, known_blocks())}")
+    module = _import_file(PAPER / f"{name}.py")
+    address, folder = f"experiments.paper.{name}", str(PAPER)
+    tiers = {
+        tier: replace(study, address=f"{address} --tier {tier}", folder=folder)
+        for tier, study in module.BLOCK.tiers.items()
+    }
+    return replace(module.BLOCK, tiers=tiers, name=name, text=(module.__doc__ or "").strip())
+
+
+def known_blocks() -> list[str]:
+    """Names of the paper's blocks."""
+    return sorted(path.stem for path in PAPER.glob("*.py") if path.stem != "__init__")
 
 
 def _find(where: str) -> Path | None:

@@ -67,6 +67,9 @@ class Study:
     """Columns of the table that are scale: what a law extrapolates along."""
     hyperparameters: Sequence[str] = ()
     """Columns of the table that have an optimum."""
+    tasks: Sequence[str] = ()
+    """Fields of the configuration that name a task (architecture, game, operation): one fit for each of their values,
+    one table over all."""
     laws: Sequence[str] = DEFAULT_LAWS
     """Names in `fitting.LAWS`, or `my_law.py:NAME` beside the study's file."""
     cohort_size: int = 16
@@ -247,6 +250,13 @@ class Study:
         for name in (*self.inputs, *self.hyperparameters):
             if name not in columns:
                 raise PipelineError(f"study '{self.name}', input '{name}' is no column; {suggest(name, columns)}")
+        for name in self.tasks:
+            if name not in cell.config:
+                raise PipelineError(f"study '{self.name}', task '{name}' is no field; {suggest(name, cell.config)}")
+            if name in (*self.inputs, *self.hyperparameters):
+                raise PipelineError(
+                    f"study '{self.name}', task '{name}' is read by the laws too: it is one or the other"
+                )
         for rule, expression in self._excluded.items():
             if unknown := set(expression.names) - columns.keys() - {self.metric.name}:
                 first = min(unknown)

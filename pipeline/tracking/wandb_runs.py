@@ -207,10 +207,10 @@ class WandbRuns:
             run.log(media)
             run.summary.update(
                 {
-                    f"{FIT}{row.get('law', number)}/{name}": value
+                    f"{FIT}{_of_task(row)}{row.get('law', number)}/{name}": value
                     for number, row in enumerate(rows)
                     for name, value in row.items()
-                    if name != "law" and value is not None
+                    if name not in ("task", "law") and value is not None
                 }
             )
             if self.online:
@@ -391,6 +391,11 @@ def _row(event: Measured) -> dict[str, float]:
     row = {f"{POINTS}{name}{suffix}": value for name, value in point.metrics.items()}
     row |= {"step": point.step, "examples": point.examples, "flops": point.flops, "seconds": point.seconds}
     return {name: value for name, value in row.items() if math.isfinite(value)}
+
+
+def _of_task(row: Mapping[str, Any]) -> str:
+    """What keeps the rows of a law apart, where it was fitted to several tasks."""
+    return f"{row['task']}/" if row.get("task") else ""
 
 
 def _plain(value: Any) -> Any:

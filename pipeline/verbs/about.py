@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.analysis import Divided, Question, divide, is_table_file, read_table
+from pipeline.analysis import Divided, Question, by_task, is_table_file, of_grid, read_table
+from pipeline.errors import PipelineError
 from pipeline.store import Store
 from pipeline.study import DEFAULT_LAWS, Study
 from pipeline.verbs.fit import own_question, refuse_stray_options
@@ -51,9 +52,21 @@ class About:
         question = Question.of_study(self.study) if self.study else own_question(options)
         return replace(question, held_out="") if everything else question
 
-    def divide(self, question: Question, rows: Any) -> Divided:
-        """Its rows after a question's rules. Raises PipelineError where too little is left to fit."""
-        return divide(self.study, rows, question) if self.study else question.divide(rows)
+    def by_task(self, question: Question, rows: Any) -> dict[str, tuple[Question, Any]]:
+        """The tasks by name, what each is asked and its rows; one without a name where the question names none."""
+        return by_task(question, of_grid(self.study, rows) if self.study else rows)
+
+    def divide(self, question: Question, rows: Any, task: str = "") -> Divided:
+        """Its rows, or those of a task, after a question's rules.
+
+        Raises PipelineError where too little is left to fit, and where the task must be named or there is none such.
+        """
+        tasks = self.by_task(question, rows)
+        if task not in tasks:
+            what = f"there is no task '{task}'" if task else f"{self.name} has several tasks, one fit each"
+            raise PipelineError(f"{what}: --task takes one of {'; '.join(filter(None, tasks)) or 'none'}")
+        asked, part = tasks[task]
+        return asked.divide(part)
 
 
 def _folder(table: str) -> str:

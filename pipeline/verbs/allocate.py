@@ -28,6 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--law", default="unsl", help="the law that decides (default: unsl)")
     add("--seed", type=whole_number(0), default=0, help="seed of the fit's starts and of the draws")
     add("--level", type=positive, default=0.9, help="probability of the intervals (default: 0.9)")
+    add("--task", metavar="NAME", default="", help="whose law, where there are several: as `unsl fit` names it")
     add("--everything", action="store_true", help="fit what was held out too")
     add("--counting", metavar="COL,..", default="", help="columns that count the first input in other ways")
     add("--figure", metavar="FILE", type=new_file, help="isoFLOP curves with the optimum's path, as SVG")
@@ -43,7 +44,8 @@ def run(options: argparse.Namespace) -> int:
     answers = []
     for counting in (first, *_countings(options.counting, first, rows)):
         counted = rows if counting == first else rows.assign(**{first: rows[counting]})
-        answers.append((counting, _allocate(about.divide(question, counted).fitted, options, budgets, fixed)))
+        table = about.divide(question, counted, options.task).fitted
+        answers.append((counting, _allocate(table, options, budgets, fixed)))
     facts = {
         "about": about.name,
         "metric": question.metric.name,

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from fitting import LAWS, Metric
-from pipeline.analysis import Question, analyse, is_table_file, read_table
+from pipeline.analysis import Question, analyse, compare_tasks, is_table_file, read_table
 from pipeline.errors import PipelineError
 from pipeline.verbs.output import write_json
 from pipeline.verbs.verb import (
@@ -42,6 +42,7 @@ def add_own_table(parser: argparse.ArgumentParser, example: str) -> None:
     add("--metric", metavar="COL", help="the column to forecast")
     add("--inputs", metavar="A,B", help="columns of scale, positive")
     add("--hyperparameters", metavar="H,..", help="columns that have an optimum, positive")
+    add("--tasks", metavar="COL,..", help="columns that name a task, such as a family of models: one fit each")
     add("--group", metavar="COL", help="rows of a group with equal inputs differ by chance alone")
     add("--held-out", metavar="EXPR", help="rows to forecast: 'N >= 1e9 or 6 * N * D > 1e21'")
     add("--exclude", metavar="EXPR", action="append", default=[], help="rows to leave out; may be repeated")
@@ -92,15 +93,14 @@ def own_question(options: argparse.Namespace) -> Question:
         excluded={text: text for text in options.exclude},
         # Rows of one group that agree in every input and hyperparameter differ by chance alone.
         replicates=(options.group, *inputs, *hyperparameters) if options.group else (),
+        tasks=names(options.tasks),
     )
 
 
 def _fit_table(options: argparse.Namespace) -> dict[str, Any]:
-    divided = own_question(options).divide(read_table(options.study))
-    comparisons = divided.compare(
-        names(options.laws) or tuple(LAWS), seed=options.seed, loss=options.loss, plain=options.plain
-    )
-    return {"table": options.study, **divided.to_json(comparisons)}
+    laws, how = names(options.laws) or tuple(LAWS), {"loss": options.loss, "plain": options.plain}
+    tasks = compare_tasks(own_question(options), read_table(options.study), laws, seed=options.seed, **how)
+    return {"table": options.study, **tasks.to_json()}
 
 
 def refuse_stray_options(options: argparse.Namespace) -> None:
@@ -109,7 +109,7 @@ def refuse_stray_options(options: argparse.Namespace) -> None:
         if options.tier:
             raise PipelineError(f"--tier {options.tier}: {options.study} is a table, and only studies have tiers")
         return
-    for name in ("metric", "inputs", "hyperparameters", "group", "held_out", "exclude", "best"):
+    for name in ("metric", "inputs", "hyperparameters", "tasks", "group", "held_out", "exclude", "best"):
         if getattr(options, name):
             option = name.replace("_", "-")
             raise PipelineError(f"--{option} is for a table of your own: the study '{options.study}' says it itself")

@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from pipeline.forecasts import Ledger, fit_laws, held_out_targets, make_entry, named_targets
+    from pipeline.forecasts import held_out_targets, named_targets
 
     if not 0 < options.level < 1:
         raise PipelineError(f"--level {options.level:g} must be a probability between 0 and 1, such as 0.9")
@@ -52,7 +52,38 @@ def run(options: argparse.Namespace) -> int:
         targets = held_out_targets(about.study)
     else:
         raise PipelineError(f"{about.name} is a table: say what to forecast, as in --at 'N=7e9, D=1.4e11'")
-    divided = about.divide(question, rows)
+    tasks = about.by_task(question, rows)
+    if unknown := [i for i in range(len(targets)) if not _in_a_task(targets, i, tasks)]:
+        asked = ", ".join(f"{name}={targets.columns[name][unknown[0]]}" for name in question.tasks)
+        raise PipelineError(f"no measurement is of the task {asked}: those measured are {'; '.join(tasks)}")
+    facts = {
+        name: _forecast(about, options, asked, part, wanted)
+        for name, (asked, part) in tasks.items()
+        if len(wanted := targets.of_task(asked.task)) or not len(targets)
+    }
+    said = {"about": about.name, "tasks": facts} if question.tasks else facts[""]
+    if options.json:
+        write_json(options.json, said)
+    if options.json != "-":
+        from pipeline.verbs import show
+
+        for name, one in facts.items():
+            if name:
+                print(f"{name}:")
+            show.forecasts(one)
+    return 0
+
+
+def _in_a_task(targets: Any, number: int, tasks: Mapping[str, Any]) -> bool:
+    one = targets.where(np.arange(len(targets)) == number)
+    return any(len(one.of_task(asked.task)) for asked, _ in tasks.values())
+
+
+def _forecast(about: About, options: argparse.Namespace, question: Any, rows: Any, targets: Any) -> dict[str, Any]:
+    """What the laws of one task say of its targets."""
+    from pipeline.forecasts import Ledger, fit_laws, make_entry
+
+    divided = question.divide(rows)
     _refuse_inside(divided.fitted, targets, allowed=options.inside)
     laws = names(options.laws) or tuple(about.laws)
     fitted = fit_laws(question, divided, laws, targets, seed=options.seed)
@@ -65,14 +96,7 @@ def run(options: argparse.Namespace) -> int:
         old = made.time < entry.time
         say(f"{'already there as' if old else 'written as'} entry {made.number} of the ledger, {made.hash[:12]}")
         entry = made
-    facts = to_json(fitted, targets, entry, level=options.level)
-    if options.json:
-        write_json(options.json, facts)
-    if options.json != "-":
-        from pipeline.verbs import show
-
-        show.forecasts(facts)
-    return 0
+    return to_json(fitted, targets, entry, level=options.level)
 
 
 def to_json(fitted: Any, targets: Any, entry: Any, *, level: float) -> dict[str, Any]:

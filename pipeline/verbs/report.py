@@ -92,7 +92,7 @@ def make_report(study: Study, store: Store, path: str, options: argparse.Namespa
         return kept, True
     analysis = analyse(study, points, laws=names(options.laws), seed=options.seed, question_changes=changes)
     facts = study_facts(
-        analysis,
+        analysis.by_name(),
         records=records,
         points=points,
         date=datetime.date.fromtimestamp(max(record.updated for record in records.values())),
@@ -105,7 +105,7 @@ def make_report(study: Study, store: Store, path: str, options: argparse.Namespa
     kept = {"made_from": made_from, "table": table, "facts": facts.to_json()}
     write_json(beside, kept)
     tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store), store=store)
-    fit = SavedFit.from_rows([_flat(law) for law in table["laws"]], path, panels(facts))
+    fit = SavedFit.from_rows(_rows(table), path, panels(facts))
     try:
         fit.save(store.folder)
     except OSError as error:  # A store that one may only read is no reason to have no report.
@@ -135,8 +135,15 @@ def _state(records: Mapping[str, CellRecord], running: bool, changes: Sequence[s
     return hashlib.sha256(repr((known, running, list(changes), ledger)).encode()).hexdigest()
 
 
+def _rows(table: dict[str, Any]) -> list[dict[str, Any]]:
+    """What fits into a W&B table: a row a law, without its coefficients; of every task, and what each law wins."""
+    if "tasks" not in table:
+        return [_flat(law) for law in table["laws"]]
+    rows = [{"task": name, **_flat(law)} for name, one in table["tasks"].items() for law in one["laws"]]
+    return [*rows, *({"task": "all", "law": law, "won": share} for law, share in table["won"].items())]
+
+
 def _flat(law: dict[str, Any]) -> dict[str, Any]:
-    """A law's row without its coefficients: what fits into a W&B table."""
     return {name: value for name, value in law.items() if name != "parameters"}
 
 

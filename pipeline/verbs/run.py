@@ -41,8 +41,8 @@ class Ran:
     held: Sequence[PlannedCell]
     """Cells that the budget did not admit."""
     costs: Costs
-    entry: Entry | None
-    """What was forecast before they ran."""
+    entries: Sequence[Entry]
+    """What was forecast before they ran, an entry a task."""
     predicted_seconds: float
 
     @property
@@ -153,7 +153,7 @@ def run_cells(
         display = Display(progress)
         stack.callback(display.close)
 
-        def write_forecasts() -> Entry | None:
+        def write_forecasts() -> Sequence[Entry]:
             display.warn(f"all that is fitted is measured: {', '.join(study.laws)} forecast what is held out")
             # With a store of its own: this is another thread than the writer's.
             return forecast_held_out(study, Store(options.store, study.name), [one.cell for one in planned])
@@ -173,7 +173,7 @@ def run_cells(
         outcome=outcome,
         held=held,
         costs=costs,
-        entry=first.entry,
+        entries=first.entries,
         predicted_seconds=sum(one.remaining_seconds for one in planned),
     )
 
@@ -183,8 +183,8 @@ def show_run(study: Study, ran: Ran, *, goes_on: str = "run") -> None:
     from pipeline.run import clock
 
     outcome = ran.outcome
-    if ran.entry:
-        print(_written(ran.entry))
+    if ran.entries:
+        print(_written(ran.entries))
     left = f", {outcome.left} left to run: unsl {goes_on} {study.address} goes on" if outcome.left else ""
     print(
         f"{study.name}: {outcome.done} done, {outcome.diverged} diverged, {outcome.failed} failed "
@@ -206,13 +206,15 @@ def _device_of(executor: Executor, made: Plan) -> Device:
     return min(types, key=lambda one: one.bytes, default=made.device if made.device.is_gpu else device_shown("gpu"))
 
 
-def _written(entry: Entry) -> str:
+def _written(entries: Sequence[Entry]) -> str:
     """What was forecast, in a line."""
-    said = ", ".join(law.law for law in entry.laws) or "no law"
-    blind = sum(entry.blind)
+    said = ", ".join(dict.fromkeys(law.law for entry in entries for law in entry.laws)) or "no law"
+    count, blind = sum(map(len, entries)), sum(sum(entry.blind) for entry in entries)
+    numbers = list(dict.fromkeys((entries[0].number, entries[-1].number)))
+    where = f"entr{'ies' if len(numbers) > 1 else 'y'} {' to '.join(map(str, numbers))} of the ledger"
     return (
-        f"forecast: {len(entry):,} held-out points by {said}, {blind:,} of them blind: entry {entry.number} of the "
-        f"ledger. Next: unsl check {entry.about}"
+        f"forecast: {count:,} held-out points by {said}, {blind:,} of them blind: {where}. "
+        f"Next: unsl check {entries[0].about}"
     )
 
 

@@ -65,6 +65,9 @@ def laws(facts: Mapping[str, Any]) -> None:
     """Fitted and held-out error of every law, from `Analysis.to_json`."""
     for change in facts.get("question_changes", ()):
         print(change)
+    if "tasks" in facts:
+        tasks(facts)
+        return
     excluded = ", ".join(f"{n} {rule}" for rule, n in facts["excluded"].items()) or "none"
     split = f" ({facts['held_out']})" if facts["held_out"] else ""
     print(f"{facts['rows_fit']} points fitted, {facts['rows_held_out']} held out{split}")
@@ -77,6 +80,24 @@ def laws(facts: Mapping[str, Any]) -> None:
             for law in facts["laws"]
         ],
     )
+
+
+def tasks(facts: Mapping[str, Any]) -> None:
+    """Held-out error of every law on every task (fitted error where nothing is held out), and what each law wins."""
+    laws = list(facts["won"])
+    rows = []
+    for name, one in facts["tasks"].items():
+        score = "rmsle_held_out" if one["rows_held_out"] else "rmsle_fit"
+        said = {law["law"]: law for law in one["laws"]}
+        known = [law[score] for law in one["laws"] if law.get(score) is not None]
+        cells = [_error(said[law], score) + ("  best" if said[law].get(score) == min(known, default=0) else "")
+                 for law in laws]  # fmt: skip
+        rows.append((name, f"{one['rows_fit']:,}", f"{one['rows_held_out']:,}", *cells))
+    rows.append(("won", "", "", *(f"{facts['won'][law]:.1%}" for law in laws)))
+    print(f"one fit a task ({', '.join(facts['task_columns'])}), RMSLE ± root standard log error of what is held out")
+    _table(["task", "fitted", "held out", *laws], rows)
+    for name, reason in facts["left_out"].items():
+        print(f"{name} is left out: {reason}")
 
 
 def forecasts(facts: Mapping[str, Any]) -> None:

@@ -63,7 +63,7 @@ def test_a_metric_at_its_bound_is_excluded(points):
 
 def test_laws_are_fitted_and_scored(points):
     analysis = analyse(make_study(), points, laws=("cf", "m2"))
-    assert [row.law for row in analysis.comparisons] == ["cf", "m2"]
+    assert [row.law for row in analysis.by_name()[""].comparisons] == ["cf", "m2"]
     facts = analysis.to_json()
     assert (facts["rows_fit"], facts["rows_held_out"]) == (24, 24)
     assert all(0 < law["rmsle_held_out"] < 1 and law["rmsle_held_out_error"] > 0 for law in facts["laws"])

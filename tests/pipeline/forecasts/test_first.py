@@ -82,7 +82,7 @@ def test_the_fits_begin_when_the_last_fitted_point_is_measured(store):
     study = make_study(split=Split(held_out=f"{HELD_OUT} or step > 128"), seeds=(0,), axes=make_study().axes)
     planned = make_plan(study, store).to_run(retry_failed=False)
     called = []
-    first = ForecastFirst(study, planned, lambda: called.append(1), beside=False)
+    first = ForecastFirst(study, planned, lambda: [called.append(1)], beside=False)
     given = [one.cell for one in first.take(())]
     assert {cell.config["parameters"] for cell in given} == {1000}
 

@@ -183,7 +183,7 @@ def test_a_file_of_a_huge_number_is_named_at_once(folder):
 def test_the_fits_are_kept_and_a_changed_or_missing_one_is_found(store):
     study = make_study()
     run_study(study, store)
-    entry = forecast_held_out(study, store)
+    (entry,) = forecast_held_out(study, store)
     (law,) = entry.laws
     columns = {name: entry.targets[name] for name in study.inputs}
     again = Ledger(store.folder).fit(law.fit).forecast(columns)
@@ -201,7 +201,7 @@ def test_the_fits_are_kept_and_a_changed_or_missing_one_is_found(store):
 def test_an_entry_that_claims_to_be_blind_to_what_had_ended_is_found(store, monkeypatch):
     study = make_study()
     run_study(study, store)
-    entry = forecast_held_out(study, store)
+    (entry,) = forecast_held_out(study, store)
     assert not any(entry.blind)
     os.remove(store.folder.path("ledger/00000001.json"))
     os.remove(store.folder.path("ledger/head.json"))
