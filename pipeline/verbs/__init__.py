@@ -9,6 +9,7 @@ from pipeline.verbs.fit import FIT
 from pipeline.verbs.forecast import FORECAST
 from pipeline.verbs.ledger import LEDGER
 from pipeline.verbs.new import NEW
+from pipeline.verbs.next import NEXT
 from pipeline.verbs.plan import PLAN
 from pipeline.verbs.report import REPORT
 from pipeline.verbs.rescale import RESCALE
@@ -21,5 +22,5 @@ __all__ = ["VERBS", "Verb", "end"]
 
 VERBS = (
     *(NEW, CHECK_TRAINER, PLAN, RUN, STATUS, FIT),
-    *(FORECAST, LEDGER, CHECK, ALLOCATE, RESCALE, REPORT, EXAM, SYNC),
+    *(FORECAST, LEDGER, CHECK, ALLOCATE, NEXT, RESCALE, REPORT, EXAM, SYNC),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from pipeline.verbs.verb import (
 
 if TYPE_CHECKING:
     from pipeline.forecasts import Entry
-    from pipeline.run import Costs, Executor, Outcome
+    from pipeline.run import Costs, Executor, Outcome, Schedule
 
 TRACKING_CLOSE_SECONDS = 60.0
 """How long a finished run waits for W&B. What is not sent by then is sent by `unsl sync`."""
@@ -58,6 +58,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--accept-changes", action="store_true", help="run changed cells as new ones")
     add("--budget", metavar="LIMIT", help="what the study may cost in all: 40gpu-hours, 8h100-hours, 200usd")
     add("--trim", action="store_true", help="hold back the cells that the budget does not cover")
+    add("--order", choices=("longest", "design"), default="longest", help="design: cells that teach most start first")
+    add("--target", metavar="TARGET", action="append", default=[], help="of --order design: 'parameters=7e9, step=1e5'")
     add("--no-forecast", action="store_true", help="run held-out cells without writing down what the laws say of them")
     add(
         "--wait",
@@ -86,6 +88,8 @@ def run(options: argparse.Namespace) -> int:
     budget = Budget.parse(options.budget, Prices.parse(options.price)) if options.budget else None
     if options.trim and not budget:
         raise PipelineError("--trim holds back what a budget does not cover: give --budget too, such as 40gpu-hours")
+    if options.target and options.order != "design":
+        raise PipelineError("--target is for --order design, which starts what teaches most about it")
     if options.workers and options.executor == "inline":
         raise PipelineError("--workers is for Ray: --executor inline trains in this process alone")
     study, store = study_and_store(options)
@@ -96,7 +100,9 @@ def run(options: argparse.Namespace) -> int:
         say(*store.question_changes(study))
         planned = made.to_run(retry_failed=options.retry == "failed")
         if planned:
-            ran = run_cells(options, made, planned, writer, budget, trim=options.trim, forecast=not options.no_forecast)
+            order = _by_design(options, made.study) if options.order == "design" else None
+            how = {"trim": options.trim, "forecast": not options.no_forecast, "order": order}
+            ran = run_cells(options, made, planned, writer, budget, **how)
             show_run(made.study, ran)
             return ran.exit_code
     print(f"nothing to run: {made.states()}. Next: unsl report {study.address}")
@@ -112,8 +118,10 @@ def run_cells(
     *,
     trim: bool = False,
     forecast: bool = True,
+    order: Callable[[Sequence[PlannedCell], Executor], Schedule] | None = None,
 ) -> Ran:
-    """Run planned cells, those that are held out after their forecasts. options: those of `add_running`."""
+    """Run planned cells, those that are held out after their forecasts. options: those of `add_running`. order: in
+    which those are started that laws are fitted to; the longest first where left out."""
     from pipeline.forecasts import ForecastFirst, Ledger, forecast_held_out
     from pipeline.run import Costs, Display, Driver, Progress, make_executor, use_one_thread
     from pipeline.tracking import make_tracker
@@ -158,14 +166,15 @@ def run_cells(
             # With a store of its own: this is another thread than the writer's.
             return forecast_held_out(study, Store(options.store, study.name), [one.cell for one in planned])
 
-        first = ForecastFirst(study, planned, write_forecasts, beside=options.executor != "inline")
+        ordered = (lambda cells: order(cells, executor)) if order else None
+        first = ForecastFirst(study, planned, write_forecasts, beside=options.executor != "inline", order=ordered)
         outcome = Driver(
             study=study,
             writer=writer,
             executor=executor,
             listeners=(display, tracker, first),
             costs=costs,
-        ).run(first if forecast else planned, made.throughput)
+        ).run(first if forecast else ordered(planned) if ordered else planned, made.throughput)
         tracker.note_costs(outcome.account.facts())
         if outcome.terminated:
             haste.append(True)  # Who stops us does not wait for W&B, or for Ray; `unsl sync` sends what W&B lacks.
@@ -176,6 +185,24 @@ def run_cells(
         entries=first.entries,
         predicted_seconds=sum(one.remaining_seconds for one in planned),
     )
+
+
+def _by_design(options: argparse.Namespace, study: Study) -> Callable[[Sequence[PlannedCell], Executor], Schedule]:
+    """Cells in the order in which they teach about --target; what the study holds out where none is named."""
+    from pipeline.forecasts import held_out_targets
+    from pipeline.rescale import ByDesign, chooser, leading_law, read_targets
+
+    texts = options.target or (study.growth.targets if study.growth else ())
+    targets = read_targets(study, texts) if texts else held_out_targets(study)
+    if not len(targets):
+        raise PipelineError("--order design: the study holds nothing out, so say --target 'parameters=7e9, step=1e5'")
+
+    def order(cells: Sequence[PlannedCell], executor: Executor) -> Schedule:
+        # With a store of its own: it is read in another thread than the writer's.
+        choose = chooser(study, Store(options.store, study.name), targets, leading_law(study))
+        return ByDesign(cells, choose, workers=lambda: executor.workers, beside=options.executor != "inline")
+
+    return order
 
 
 def show_run(study: Study, ran: Ran, *, goes_on: str = "run") -> None:

@@ -103,3 +103,29 @@ def _drift(facts: Mapping[str, Any], law: str) -> None:
 
 def _interval(value: Any) -> str:
     return f"{value[0]:.4g} ({value[1]:.4g} to {value[2]:.4g})"
+
+
+def proposal(facts: Mapping[str, Any]) -> None:
+    """What to run next, from `unsl next`."""
+    for text, median in zip(facts["targets"], facts["median"], strict=True):
+        print(f"{facts['law']} foretells {facts['metric']} {median:.4g} at {text}, from {facts['rows']:,} points")
+    pending = f", {facts['pending']} under way are counted in" if facts["pending"] else ""
+    print(
+        f"{len(facts['next'])} of {facts['candidates']:,} candidates narrow its 90% interval from "
+        f"±{facts['before']:.1%} to ±{facts['after']:.1%} for {facts['cost']:.3g} {facts['unit']}{pending}"
+    )
+    names = list(facts["next"][0]["at"])
+    table(
+        [*names, "cost", "forecast then"],
+        [
+            (
+                *(
+                    f"{one['at'][name]:g}" if isinstance(one["at"][name], float) else str(one["at"][name])
+                    for name in names
+                ),
+                f"{one['cost']:.3g}",
+                f"±{one['interval']:.1%}",
+            )
+            for one in facts["next"]
+        ],
+    )

@@ -64,6 +64,7 @@ FILES = {
 }
 TABLE = "fit runs.csv --metric loss --inputs N,D --laws cf"
 SPENT = "allocate runs.csv --metric loss --inputs N,D --law cf"
+NEXT = "next runs.csv --metric loss --inputs N,D --target 'N=1e9, D=1e9'"
 INLINE = "--executor inline --device cpu --wandb off"
 STUDY_VERBS = ("plan", "run", "status", "fit", "report", "rescale", "sync")
 BAD = [
@@ -133,6 +134,24 @@ BAD = [
     ("plan rehearsal --json /nonexistent/plan.json", "there is no folder /nonexistent"),
     ("fit rehearsal --json folder", "'folder' is no file"),
     ("report rehearsal --out /nonexistent/report.html", "there is no folder /nonexistent"),
+    # What to run next.
+    ("next rehearsal", "say what is to be foretold, as in --target"),
+    ("next nosuch --target 'parameters=3'", "there is no study 'nosuch'"),
+    (f"next unrun --target '{TARGET}'", "`unsl run unrun` makes them"),
+    (f"next rehearsal --target '{TARGET}'", "has no cell left that would be fitted: extend its grid"),
+    ("next rehearsal --target 'parameters=many, dataset_size=1, step=1'", "is not a number"),
+    ("next rehearsal --target 'step=3'", "must say parameters, dataset_size too"),
+    (f"next rehearsal --target '{TARGET}' -n 0", "'0' must be a whole number, at least 1"),
+    (f"next rehearsal --target '{TARGET}' --budget 4", "must be a number of hours or dollars"),
+    (f"next rehearsal --target '{TARGET}' --cost 6", "--cost is for a table of your own"),
+    ("next runs.csv --metric loss --inputs N,D", "say what a row costs, as in --cost '6 \\* N \\* D'"),
+    ("next runs.csv --metric loss --inputs N,D --cost '6*N*D'", "say what is to be foretold"),
+    (f"{NEXT} --cost '6*N*D' --law nosuch", "nosuch"),
+    (f"{NEXT} --cost '6*N*D' --budget 4gpu-hours", "of a table it is a number in the unit of --cost"),
+    (f"{NEXT} --cost '6*N*D'", "has no row that waits for its loss, and is no grid"),
+    ("run unrun --target 'step=3'", "--target is for --order design"),
+    ("run unrun --order shortest", "invalid choice: 'shortest'"),
+    (f"run unrun {INLINE} --order design --target 'step=3'", "must say parameters, dataset_size too"),
     # Rescaling.
     ("rescale rehearsal", "does not say how it grows: add growth=Growth\\("),
     ("rescale bound", "its split must hold out the newest, as in held_out='round == newest'"),
