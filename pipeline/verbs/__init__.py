@@ -11,6 +11,7 @@ from pipeline.verbs.ledger import LEDGER
 from pipeline.verbs.new import NEW
 from pipeline.verbs.plan import PLAN
 from pipeline.verbs.report import REPORT
+from pipeline.verbs.reproduce import REPRODUCE
 from pipeline.verbs.run import RUN
 from pipeline.verbs.status import STATUS
 from pipeline.verbs.sync import SYNC
@@ -20,5 +21,5 @@ __all__ = ["VERBS", "Verb", "end"]
 
 VERBS = (
     *(NEW, CHECK_TRAINER, PLAN, RUN, STATUS, FIT),
-    *(FORECAST, LEDGER, CHECK, ALLOCATE, REPORT, EXAM, SYNC),
+    *(FORECAST, LEDGER, CHECK, ALLOCATE, REPRODUCE, REPORT, EXAM, SYNC),
 )
