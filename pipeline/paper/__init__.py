@@ -10,6 +10,8 @@ known of one that has run lies in three files of a folder, from which all else i
 
 from pipeline.paper.answers import COLUMNS, Answers, answer
 from pipeline.paper.budgets import spend
+from pipeline.paper.desiderata import COLUMNS as DESIDERATA
+from pipeline.paper.desiderata import NEEDS, evidence
 from pipeline.paper.figures import draw_answers, draw_asks
 from pipeline.paper.files import Kept, committed, digest, keep, read_kept, restore, to_csv
 from pipeline.paper.page import page
@@ -17,6 +19,8 @@ from pipeline.paper.shares import PUBLISHED, Shares, shares
 
 __all__ = [
     "COLUMNS",
+    "DESIDERATA",
+    "NEEDS",
     "PUBLISHED",
     "Answers",
     "Kept",
@@ -26,6 +30,7 @@ __all__ = [
     "digest",
     "draw_answers",
     "draw_asks",
+    "evidence",
     "keep",
     "page",
     "read_kept",

@@ -24,7 +24,9 @@ PLACES = 120
 COLOURS = ("#665ddb", "#a845a8", "#de5170", "#f08a3c", "#b8901f")
 """Of ordered levels, as in the report."""
 LAWS = {"unsl": "#d55e00", "a1": "#56b4e9", "a2": "#0072b2", "a3": "#003f6b", "cf": "#009e73", "bnsl": "#8a6d00"}
-"""Colours of laws; the others are grey."""
+"""Colours of laws."""
+OTHER = "#0072b2"
+"""Of the laws of one input."""
 DPI = 130
 
 
@@ -38,7 +40,12 @@ def draw_answers(answers: Answers, path: str) -> None:
     ][:MOST_PANELS]
     figure, panels = _panels(len(chosen))
     for axes, (title, tasks, task) in zip(panels, chosen, strict=True):
-        _draw_task(axes, title or answers.block.name.replace("_", " "), tasks, task)
+        divided = tasks.divided[task]
+        _title(axes, title or answers.block.name.replace("_", " "), tasks, task)
+        if divided.held_out is None or _slice(divided, *_columns(divided))["held_out"].any():
+            _draw_along(axes, tasks, task)
+        else:
+            _draw_predicted(axes, tasks, task)
     figure.savefig(path, dpi=DPI)
 
 
@@ -80,7 +87,48 @@ def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
     return figure, made[:count]
 
 
-def _draw_task(axes: Axes, title: str, tasks: Tasks, task: str) -> None:
+def _title(axes: Axes, title: str, tasks: Tasks, task: str) -> None:
+    scores = _scores(tasks, task)
+    best = min(scores, key=scores.__getitem__, default="")
+    said = f"unsl {scores['unsl']:.3g}" if "unsl" in scores else ""
+    other = f", best: {best} {scores[best]:.3g}" if best and best != "unsl" else ""
+    axes.set_title(f"{title}   held-out RMSLE {said}{other}" if said or other else title, fontsize=8, loc="left")
+
+
+def _scores(tasks: Tasks, task: str) -> dict[str, float]:
+    return {row.law: row.rmsle_held_out.value for row in tasks.comparisons[task] if row.rmsle_held_out}
+
+
+def _draw_predicted(axes: Axes, tasks: Tasks, task: str) -> None:
+    """Measured against foretold, where no row of the grid holds both kinds of points: the unified law and the best."""
+    divided, scores = tasks.divided[task], _scores(tasks, task)
+    metric = divided.question.metric
+    laws = dict.fromkeys(["unsl", min(scores, key=scores.__getitem__)]) if scores else {}
+    for row in tasks.comparisons[task]:
+        if row.law in laws and row.fit is not None:
+            for table, face in ((divided.fitted, None), (divided.held_out, "none")):
+                foretold, measured = (metric.from_loss(y) for y in (row.fit.predict(table.columns), table.y))
+                axes.plot(foretold, measured, "o", color=LAWS.get(row.law, OTHER), markersize=3.5, markerfacecolor=face,
+                          label=f"{row.law}, {'fitted' if face is None else 'held out'}")  # fmt: skip
+    ends = np.array(axes.get_xlim() + axes.get_ylim())
+    axes.plot([ends.min(), ends.max()], [ends.min(), ends.max()], color="#999999", linewidth=0.8)
+    axes.set(xscale="log", yscale="log", xlabel=f"{metric.name}, by the law", ylabel=f"{metric.name}, measured")
+    axes.legend(fontsize=6.5, frameon=False)
+    _plain_ticks(axes)
+
+
+def _plain_ticks(axes: Axes) -> None:
+    """0.6 rather than a power of ten, at the decades or, where the axis spans less than one, between them too."""
+    from matplotlib.ticker import FuncFormatter
+
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        short = high < 12 * low
+        axis.set_minor_formatter(FuncFormatter(lambda value, _, short=short: f"{value:g}" if short else ""))
+        axis.set_tick_params(which="both", labelsize=7)
+
+
+def _draw_along(axes: Axes, tasks: Tasks, task: str) -> None:
     divided = tasks.divided[task]
     along, by = _columns(divided)
     rows = _slice(divided, along, by)
@@ -107,16 +155,12 @@ def _draw_task(axes: Axes, title: str, tasks: Tasks, task: str) -> None:
                   linewidth=1.2, label=label)  # fmt: skip
     if rows.loc[~rows["held_out"], along].max() < rows[along].max():
         axes.axvline(edge, color="#999999", linewidth=0.8, linestyle=":")
-    scores = {row.law: row.rmsle_held_out.value for row in tasks.comparisons[task] if row.rmsle_held_out}
-    best = min(scores, key=scores.__getitem__, default="")
-    said = f"unsl {scores['unsl']:.3g}" if "unsl" in scores else ""
-    other = f", best: {best} {scores[best]:.3g}" if best and best != "unsl" else ""
-    axes.set_title(f"{title}   held-out RMSLE {said}{other}" if said or other else title, fontsize=8, loc="left")
     low = metric.from_loss(np.array([rows["loss"].min() / 1.15, rows["loss"].max() * 1.15]))
     axes.set(xscale="log", yscale="log", xlabel=along.replace("_", " "), ylabel=metric.name.replace("_", " "))
     axes.set_ylim(*sorted(map(float, low)))
     if by is not None:
         axes.legend(fontsize=6.5, frameon=False)
+    _plain_ticks(axes)
 
 
 def _columns(divided: Divided) -> tuple[str, str | None]:

@@ -26,8 +26,12 @@ unsl reproduce parity --tier gpu      # the same block at another size
 """
 
 
-def page(kept: Sequence[Kept], blocks: Mapping[str, Block], folder: Path) -> str:
-    """The page of the blocks that were run. folder: where their figures are, and the page will be."""
+def page(
+    kept: Sequence[Kept], blocks: Mapping[str, Block], folder: Path, desiderata: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """The page of the blocks that were run. folder: where their figures are, and the page will be. desiderata: what
+    `evidence` found of them at the cpu tier.
+    """
     order = {tier: number for number, tier in enumerate(TIERS)}
     found = sorted(kept, key=lambda one: (order.get(one.tier, len(order)), one.block))
     parts = ["# The paper, block by block", INTRODUCTION]
@@ -36,6 +40,8 @@ def page(kept: Sequence[Kept], blocks: Mapping[str, Block], folder: Path) -> str
         parts.append(f"## Tier {tier}: which law forecasts best")
         parts += _shares(shares([row for one in of_tier for row in one.rows], blocks))
         parts += _overview(of_tier, blocks)
+        if tier == "cpu" and desiderata:
+            parts += _desiderata(desiderata)
         for one in of_tier:
             parts += _block(one, blocks[one.block], folder)
     return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -74,7 +80,7 @@ def _overview(kept: Sequence[Kept], blocks: Mapping[str, Block]) -> Iterator[str
             best = min(scores, key=scores.__getitem__, default="")
             rows.append(
                 [
-                    f"[{one.block}](#{one.block.replace('_', '-')}-{one.tier})",
+                    f"[{one.block}](#{_anchor(one.block, one.tier)})",
                     task,
                     f"{one.cells:,}",
                     f"{one.points:,}",
@@ -86,6 +92,20 @@ def _overview(kept: Sequence[Kept], blocks: Mapping[str, Block]) -> Iterator[str
     yield _table(["block", "task", "cells", "points", "core-minutes", "unsl", "best law"], rows)
     if missing := sorted(blocks.keys() - {one.block for one in kept}):
         yield f"Not run at this tier: {', '.join(missing)}."
+
+
+def _desiderata(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "## The eight desiderata, in real runs"
+    yield "That the law's form fulfils them is algebra, and tested; here is whether networks behave so."
+    rows = [
+        [str(row["number"]), row["desideratum"], row["evidence"], f"[{row['block']}](#{_anchor(row['block'], 'cpu')})"]
+        for row in found
+    ]
+    yield _table(["", "desideratum", "what was measured", "block"], rows)
+
+
+def _anchor(block: str, tier: str) -> str:
+    return f"{block.replace('_', '-')}-{tier}"
 
 
 def _block(kept: Kept, block: Block, folder: Path) -> Iterator[str]:

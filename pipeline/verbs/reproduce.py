@@ -109,10 +109,16 @@ def _run(block: Block, options: argparse.Namespace) -> int:
 
 
 def _write_page(kept: Sequence[Any], blocks: Mapping[str, Block], out: Path) -> None:
-    from pipeline.paper import page
+    import pandas
 
+    from pipeline.paper import DESIDERATA, NEEDS, evidence, page, to_csv
+
+    points = {name: out / "cpu" / f"{name}.parquet" for name in NEEDS}
+    found = evidence({name: pandas.read_parquet(path) for name, path in points.items() if path.is_file()})
+    if found:
+        write_text(str(out / "desiderata.csv"), to_csv(found, DESIDERATA))
     if kept:
-        write_text(str(out / "README.md"), page(kept, blocks, out))
+        write_text(str(out / "README.md"), page(kept, blocks, out, found))
 
 
 def _facts(kept: Sequence[Any], blocks: Mapping[str, Block]) -> dict[str, Any]:
