@@ -16,12 +16,13 @@ from pipeline.paper.answers import Answers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 MOST_PANELS, MOST_LINES = 6, 5
 PLACES = 120
 """Along a line."""
-COLOURS = ("#665ddb", "#a845a8", "#de5170", "#f08a3c", "#b8901f")
+COLOURS = ("#665ddb", "#a845a8", "#de5170", "#f08a3c", "#5a8f29")
 """Of ordered levels, as in the report."""
 LAWS = {"unsl": "#d55e00", "a1": "#56b4e9", "a2": "#0072b2", "a3": "#003f6b", "cf": "#009e73", "bnsl": "#8a6d00"}
 """Colours of laws."""
@@ -71,6 +72,7 @@ def draw_asks(answers: Answers, path: str) -> bool:
         axes.set(yscale="log", ylabel="held-out RMSLE")
         axes.set_xticks(range(len(names)), names, rotation=25, ha="right", fontsize=8)
         axes.legend(fontsize=8, frameon=False)
+        _plain_ticks(axes.yaxis, axes.get_ylim())
     figure.savefig(path, dpi=DPI)
     return True
 
@@ -114,18 +116,18 @@ def _draw_predicted(axes: Axes, tasks: Tasks, task: str) -> None:
     axes.plot([ends.min(), ends.max()], [ends.min(), ends.max()], color="#999999", linewidth=0.8)
     axes.set(xscale="log", yscale="log", xlabel=f"{metric.name}, by the law", ylabel=f"{metric.name}, measured")
     axes.legend(fontsize=6.5, frameon=False)
-    _plain_ticks(axes)
+    _plain_ticks(axes.xaxis, axes.get_xlim())
+    _plain_ticks(axes.yaxis, axes.get_ylim())
 
 
-def _plain_ticks(axes: Axes) -> None:
+def _plain_ticks(axis: Axis, ends: tuple[float, float]) -> None:
     """0.6 rather than a power of ten, at the decades or, where the axis spans less than one, between them too."""
     from matplotlib.ticker import FuncFormatter
 
-    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        short = high < 12 * low
-        axis.set_minor_formatter(FuncFormatter(lambda value, _, short=short: f"{value:g}" if short else ""))
-        axis.set_tick_params(which="both", labelsize=7)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    between = ends[1] < 12 * ends[0]
+    axis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if between else ""))
+    axis.set_tick_params(which="both", labelsize=7)
 
 
 def _draw_along(axes: Axes, tasks: Tasks, task: str) -> None:
@@ -160,7 +162,8 @@ def _draw_along(axes: Axes, tasks: Tasks, task: str) -> None:
     axes.set_ylim(*sorted(map(float, low)))
     if by is not None:
         axes.legend(fontsize=6.5, frameon=False)
-    _plain_ticks(axes)
+    _plain_ticks(axes.xaxis, axes.get_xlim())
+    _plain_ticks(axes.yaxis, axes.get_ylim())
 
 
 def _columns(divided: Divided) -> tuple[str, str | None]:
