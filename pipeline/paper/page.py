@@ -60,9 +60,9 @@ def _shares(found: Sequence[Shares]) -> Iterator[str]:
     ]
     yield _table(["tasks", "number", *laws, "the paper's unsl"], rows)
     yield (
-        "A task is one metric of one task of a block; compared are the laws of several inputs. The paper's shares are of its own 23 vision and 9 language "
-        "tasks, of networks far larger than these: shares of so few and so small tasks test nothing of the paper. They "
-        "are what came."
+        "A task is one metric of one task of a block; compared are the laws of several inputs. The paper's shares are "
+        "of its own 23 vision and 9 language tasks, of networks far larger than these: shares of so few and so small "
+        "tasks test nothing of the paper. They are what came."
     )
 
 
