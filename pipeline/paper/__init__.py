@@ -15,12 +15,15 @@ from pipeline.paper.desiderata import NEEDS, evidence
 from pipeline.paper.figures import draw_answers, draw_asks
 from pipeline.paper.files import Kept, committed, digest, keep, read_kept, restore, to_csv
 from pipeline.paper.page import page
+from pipeline.paper.public import COLUMNS as PUBLIC
+from pipeline.paper.public import public_answers, read_public
 from pipeline.paper.shares import PUBLISHED, Shares, shares
 
 __all__ = [
     "COLUMNS",
     "DESIDERATA",
     "NEEDS",
+    "PUBLIC",
     "PUBLISHED",
     "Answers",
     "Kept",
@@ -33,7 +36,9 @@ __all__ = [
     "evidence",
     "keep",
     "page",
+    "public_answers",
     "read_kept",
+    "read_public",
     "restore",
     "shares",
     "spend",

@@ -16,12 +16,16 @@ from pipeline.verbs.output import say, write_json, write_text
 from pipeline.verbs.run import RUN
 from pipeline.verbs.verb import Verb, add_json, add_laws, add_prices, add_store, add_wandb, names, store_of
 
+PUBLIC_TABLE = "public.csv"
+"""In the folder of results."""
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("blocks", nargs="*", metavar="BLOCK", help="blocks of experiments/paper/ (default: all)")
     add("--tier", choices=TIERS, default="cpu", help="their size (default: cpu, minutes a block on two cores)")
     add("--list", action="store_true", help="show the blocks with their file, cells, cost and state, and run nothing")
+    add("--data", metavar="DIR", help="folder of public tables: those of the paper among them are fitted too")
     add("--out", default="reproduction", metavar="DIR", help="folder of tables, figures and the page that tells them")
     add_store(parser)
     add_json(parser)
@@ -46,6 +50,8 @@ def run(options: argparse.Namespace) -> int:
         raise PipelineError(f"--out {out} is no folder: name one")
     from pipeline.paper import read_kept
 
+    if options.data:
+        _public(options, out)
     done = [_reproduce(block, options) for block in blocks]
     if STOPPED in done:
         return STOPPED
@@ -62,6 +68,15 @@ def run(options: argparse.Namespace) -> int:
         show.reproduction(facts)
         print(f"page: {out / 'README.md'}")
     return max(done, default=0)
+
+
+def _public(options: argparse.Namespace, out: Path) -> None:
+    """The laws' answers on the paper's public table."""
+    from pipeline.paper import PUBLIC, public_answers, to_csv
+
+    rows = public_answers(options.data, laws=names(options.laws), seed=options.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(str(out / PUBLIC_TABLE), to_csv(rows, PUBLIC))
 
 
 def _reproduce(block: Block, options: argparse.Namespace) -> int:
@@ -111,14 +126,15 @@ def _run(block: Block, options: argparse.Namespace) -> int:
 def _write_page(kept: Sequence[Any], blocks: Mapping[str, Block], out: Path) -> None:
     import pandas
 
-    from pipeline.paper import DESIDERATA, NEEDS, evidence, page, to_csv
+    from pipeline.paper import DESIDERATA, NEEDS, evidence, page, read_public, to_csv
 
     points = {name: out / "cpu" / f"{name}.parquet" for name in NEEDS}
     found = evidence({name: pandas.read_parquet(path) for name, path in points.items() if path.is_file()})
     if found:
         write_text(str(out / "desiderata.csv"), to_csv(found, DESIDERATA))
     if kept:
-        write_text(str(out / "README.md"), page(kept, blocks, out, found))
+        public = read_public(out / PUBLIC_TABLE)
+        write_text(str(out / "README.md"), page(kept, blocks, out, desiderata=found, public=public))
 
 
 def _facts(kept: Sequence[Any], blocks: Mapping[str, Block]) -> dict[str, Any]:

@@ -166,6 +166,7 @@ BAD = [
     ("reproduce parity --tier tiny --list --device-type h1000", "there is no device type 'h1000'"),
     ("reproduce parity --tier tiny --laws cff", "unknown law 'cff'; the laws are: unsl"),
     ("reproduce parity --tier tiny --executor inline --budget 1gpu-hours", "the cells train on cpu"),
+    ("reproduce parity --tier tiny --data nosuch", "there is no folder nosuch"),
     ("reproduce parity --tier tiny --out file", "--out file is no folder"),
     ("reproduce parity --tier tiny --store file", "--store 'file' is no folder"),
     # Exams.
