@@ -21,10 +21,20 @@ Python (`program`), so the two cannot differ in their formula.
 """
 
 from pipeline.report.facts import Facts, LedgerFacts
-from pipeline.report.gather import study_facts
+from pipeline.report.gather import study_facts, versions
 from pipeline.report.ledger import ledger_facts
 from pipeline.report.page import panels, render
 from pipeline.report.serving import serve
 from pipeline.report.writing import write_report
 
-__all__ = ["Facts", "LedgerFacts", "ledger_facts", "panels", "render", "serve", "study_facts", "write_report"]
+__all__ = [
+    "Facts",
+    "LedgerFacts",
+    "ledger_facts",
+    "panels",
+    "render",
+    "serve",
+    "study_facts",
+    "versions",
+    "write_report",
+]

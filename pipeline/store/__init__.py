@@ -11,6 +11,7 @@ from pipeline.store.events import Ended, Event, Failed, Failure, Measured, Used,
 from pipeline.store.files import Folder
 from pipeline.store.history import CellRecord, History, Standing
 from pipeline.store.lease import Holder
+from pipeline.store.pack import pack, unpack
 from pipeline.store.question import Asked
 from pipeline.store.reader import Changes, Store
 from pipeline.store.rounds import Round, close_round, mark_reported, open_round
@@ -39,5 +40,7 @@ __all__ = [
     "from_json",
     "mark_reported",
     "open_round",
+    "pack",
     "to_json",
+    "unpack",
 ]

@@ -100,6 +100,40 @@ def tasks(facts: Mapping[str, Any]) -> None:
         print(f"{name} is left out: {reason}")
 
 
+def reproduction(facts: Mapping[str, Any]) -> None:
+    """Held-out error of every law on every task of the paper's blocks, and the shares of tasks that laws win."""
+    laws = list(dict.fromkeys(row["law"] for row in facts["answers"] if row["rmsle_held_out"]))
+    rows = []
+    for key in dict.fromkeys((row["block"], row["ask"], row["task"]) for row in facts["answers"]):
+        of = {row["law"]: row for row in facts["answers"] if (row["block"], row["ask"], row["task"]) == key}
+        rows.append((", ".join(filter(None, key)), *(_answer(of.get(law)) for law in laws)))
+    print("held-out RMSLE, * marks the least")
+    _table(["block", *laws], rows)
+    for one in facts["shares"]:
+        paper = f"; the paper, on its own tasks: unsl {one['published']:.2%}" if one["published"] else ""
+        won = ", ".join(f"{law} {share:.1%}" for law, share in one["won"].items())
+        print(f"best on {one['tasks']} {one['family']} tasks: {won}{paper}")
+
+
+def _answer(row: Mapping[str, Any] | None) -> str:
+    if row is None or not row["rmsle_held_out"]:
+        return "-"
+    return f"{float(row['rmsle_held_out']):.4f}{'*' if row['best'] else ''}"
+
+
+def blocks(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The paper's blocks, from `unsl reproduce --list`."""
+    shown = []
+    for row in rows:
+        scores = [(float(one["rmsle_held_out"]), one["law"]) for one in row["answers"] if one["rmsle_held_out"]]
+        unsl = " ".join(f"{score:.4f}" for score, law in scores if law == "unsl")
+        best = " ".join(f"{one['law']}" for one in row["answers"] if one["best"] and one["rmsle_held_out"])
+        done = f"{row['done']:,} of {row['cells']:,}"
+        cost = (f"{row['flops']:.1e}", row["cost"])
+        shown.append((row["block"], row["file"], done, *cost, row["run"] or "-", unsl, best))
+    _table(["block", "file", "cells done", "FLOPs", "cost of all", "answered", "unsl", "best law"], shown)
+
+
 def forecasts(facts: Mapping[str, Any]) -> None:
     """What laws say of targets, from `unsl forecast`: a line a law and target, the first targets only."""
     shown = facts["targets"][:MOST_TARGETS]

@@ -37,6 +37,11 @@ def add_study(parser: argparse.ArgumentParser, *, or_table: bool = False) -> Non
         help="a study of experiments/ by name, module or path" + ("; or a CSV or Parquet file" if or_table else ""),
     )
     parser.add_argument("--tier", metavar="NAME", help="which size of the study: cpu, gpu or paper, where it has them")
+    add_store(parser)
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Where results are."""
     parser.add_argument(
         "--store",
         default=os.environ.get("UNSL_STORE", DEFAULT_STORE),
@@ -73,12 +78,16 @@ def study_and_store(options: argparse.Namespace) -> tuple[Study, Store]:
     """The study that was named, checked, with what its rounds have added; and its store."""
     study = load_study(options.study, options.tier)
     study.check()
-    store = Store(options.store, study.name)
-    if not options.store.strip() or _is_below_a_file(store):
-        raise PipelineError(
-            f"--store '{options.store}' is no folder: name a folder or a URL, such as s3://BUCKET/studies"
-        )
+    store = store_of(options.store, study)
     return store.grown(study), store
+
+
+def store_of(root: str, study: Study) -> Store:
+    """A study's store below a folder or URL of all studies."""
+    store = Store(root, study.name)
+    if not root.strip() or _is_below_a_file(store):
+        raise PipelineError(f"--store '{root}' is no folder: name a folder or a URL, such as s3://BUCKET/studies")
+    return store
 
 
 def _is_below_a_file(store: Store) -> bool:

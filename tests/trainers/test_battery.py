@@ -44,6 +44,7 @@ FAULTS = [
     ("its_metrics_are_finite", [("+ 1e-3", "* float('nan')")], "error = nan: end the cell"),
     ("its_metrics_are_finite", [('{"error": error}', '{"error": str(error)}')], "make it a float"),
     ("its_metrics_are_finite", [('{"error": error}', '{f"error{done}": error}')], "other metrics than before"),
+    ("its_metrics_are_finite", [('{"error": error}', '{"chance": error}')], "chance, which is a field"),
     ("one_seed_gives_one_result", [("default_rng((config.seed, step))", "default_rng()")], "a second run"),
     ("the_seed_decides", [("(config.seed, step)", "step")], "seeds 0 and 7 give the same points"),
     (

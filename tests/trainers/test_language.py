@@ -95,7 +95,7 @@ def test_text_is_learned_beyond_pairs_of_letters():
     last = points[0, 200, 1].metrics
     assert last["loss"] < 0.7 * bigram
     assert last["bits_per_byte"] == pytest.approx(last["loss"] / np.log(2))
-    assert last["text_digest"] == int(text.digest[:12], 16)
+    assert last["text_fingerprint"] == int(text.digest[:12], 16)
 
 
 def test_few_unique_tokens_are_overfitted():

@@ -63,8 +63,10 @@ def its_points_add_up(trial: Trial) -> Iterator[str]:
 
 
 def its_metrics_are_finite(trial: Trial) -> Iterator[str]:
-    """Metrics are finite numbers, the same ones at every step; a diverged cell ends with `Ending.DIVERGED` instead."""
+    """Metrics are finite numbers, the same ones at every step, and no fields of the configuration; a diverged cell ends
+    with `Ending.DIVERGED` instead."""
     names: dict[int, set[str]] = {}
+    fields = {field.name for field in dataclasses.fields(trial.trainer.Config)}
     for (cell, step, inference_steps), point in trial.whole[0].items():
         where = f"cell {cell} at step {step}"
         if not point.metrics:
@@ -73,6 +75,9 @@ def its_metrics_are_finite(trial: Trial) -> Iterator[str]:
         for name, value in point.metrics.items():
             if not isinstance(value, numbers.Real) or isinstance(value, bool):
                 yield f"{where} has {name} = {value!r}: make it a float"
+                return
+            if name in fields:
+                yield f"{where} has the metric {name}, which is a field of the configuration too: call it otherwise"
                 return
             if not math.isfinite(value):
                 yield f"{where} has {name} = {value}: end the cell with End(..., ending=Ending.DIVERGED) and no point"

@@ -7,7 +7,7 @@ overfitting is visible. Measured on text that no run trains on:
 
     loss             nats a token
     bits_per_byte    the same a byte of text, comparable between vocabularies
-    text_digest      the first 48 bits of the corpus' SHA-256 as a number: equal numbers are equal texts
+    text_fingerprint the first 48 bits of the corpus' SHA-256 as a number: equal numbers are equal texts
     TASK_error       with `downstream`: share of zero-shot questions answered wrongly (downstream.py)
     common_sense_error    the mean over seven of these sets, where all are asked
 
@@ -244,7 +244,7 @@ class LanguageModel(SingleModel):
             metrics = {
                 "loss": nats / self.windows.validation[:, 1:].size,
                 "bits_per_byte": nats / math.log(2) / self.windows.validation_bytes,
-                "text_digest": float(int(self.text.digest[:12], 16)),
+                "text_fingerprint": float(int(self.text.digest[:12], 16)),
             }
             for task in self.tasks:
                 metrics |= task.measure(lambda tokens: self.logits(self._on_device(tokens)).float())

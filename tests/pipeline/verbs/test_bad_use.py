@@ -227,6 +227,16 @@ BAD = [
     ("new Width", "'Width' is no name for a study"),
     ("new ../width", "'../width' is no name for a study"),
     ("new rehearsal", "there is a file rehearsal.py already"),
+    # The paper's blocks.
+    ("reproduce partiy", "the paper has no block 'partiy': did you mean 'parity'"),
+    ("reproduce --tier tpu", "--tier: invalid choice: 'tpu'"),
+    ("reproduce parity --list --price h100=cheap", "h100=cheap"),
+    ("reproduce parity --tier tiny --list --device-type h1000", "there is no device type 'h1000'"),
+    ("reproduce parity --tier tiny --laws cff", "unknown law 'cff'; the laws are: unsl"),
+    ("reproduce parity --tier tiny --executor inline --budget 1gpu-hours", "the cells train on cpu"),
+    ("reproduce parity --tier tiny --data nosuch", "there is no folder nosuch"),
+    ("reproduce parity --tier tiny --out file", "--out file is no folder"),
+    ("reproduce parity --tier tiny --store file", "--store 'file' is no folder"),
     # Exams.
     ("exam", "name the folder of the tables with --data"),
     ("exam --data nosuch", "nosuch"),
