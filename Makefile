@@ -1,11 +1,13 @@
 # make quickstart   install, then run, forecast, score and report a real study on this machine
 # make test         install, then run every test
+# make lowest       the quick tests with the lowest versions that are allowed
+# make mutants      plant faults in the code: does a test fail?
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: venv system quickstart test lint rooms mutants bench pictures clean
+.PHONY: venv system quickstart test lowest lint rooms mutants bench pictures clean
 
 venv: system $(VENV)/installed
 
@@ -26,8 +28,21 @@ quickstart: venv
 	$(BIN)/unsl check quickstart
 	$(BIN)/unsl report quickstart
 
+# A file's tests stay in one process, since they share what is dear to start.
 test: venv
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# The quick tests with the lowest versions that pyproject.toml allows, in an environment of their own.
+LOWEST := build/lowest
+QUICK := tests/fitting tests/trainers tests/pipeline/study tests/pipeline/store tests/pipeline/plan \
+    tests/pipeline/analysis tests/pipeline/forecasts tests/pipeline/tracking tests/pipeline/run/test_ray.py
+lowest: system
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip compile --quiet --resolution lowest-direct --extra dev --extra gcs pyproject.toml \
+	    --output-file $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(LOWEST)/constraints.txt -e '.[dev,gcs]'
+	$(LOWEST)/bin/python -m pytest --numprocesses 2 --dist loadfile $(QUICK)
 
 lint: venv
 	$(BIN)/ruff check .

@@ -31,6 +31,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 
+from rehearsal import make_study, run_study, write_study
+
 from pipeline import Axis, Metric, Split, Study
 from pipeline.plan import Accounts
 from pipeline.store import Ended, Store
@@ -74,27 +76,25 @@ def main() -> int:
     options = parser.parse_args()
     study = study_of(options.cells, options.seconds)
     if options.drive:
-        return drive(study, options.drive)
+        return drive(options.drive)
     with tempfile.TemporaryDirectory(prefix="unsl-autoscaling-") as folder:
         if options.simulated:
             return simulate(options, folder)
         return Autoscaling(study=study, options=options, folder=folder).run()
 
 
-def drive(study: Study, folder: str) -> int:
-    """The driver's own process: the command line on this study."""
+def drive(folder: str) -> int:
+    """The driver's own process: the command line on the study in a folder."""
     import pipeline.run
-    from pipeline import cli, verbs
+    from pipeline import cli
 
-    verbs.verb.load_study = lambda name, tier=None: study
     pipeline.run.Driver = functools.partial(pipeline.run.Driver, checkpoint_seconds=0.5)
-    return cli.main(["run", NAME, "--store", f"{folder}/runs", "--wandb", "off"])
+    return cli.main(["run", f"{folder}/{NAME}.py", "--store", f"{folder}/runs", "--wandb", "off"])
 
 
 def simulate(options: argparse.Namespace, folder: str) -> int:
     """The same on a simulated cloud (tests/support/simulated_cloud.py says what that leaves out): stopped half way, and
     run again."""
-    from rehearsal import make_study, run_study
     from simulated_cloud import SimulatedCloud
 
     study = study_of(options.cells, options.seconds)
@@ -145,6 +145,7 @@ class Autoscaling:
 
         self.store, self.sick_file = Store(f"{self.folder}/runs", NAME), Path(self.folder, "sick")
         self.draw = random.Random(self.options.seed)
+        write_study(Path(self.folder), self.study)
         environment = {"UNSL_SICK": str(self.sick_file)}
         with fake_cloud(most=self.options.nodes, idle_minutes=IDLE_MINUTES, environment=environment) as self.cloud:
             self.note(f"the head is up, with {len(self.cloud.nodes())} GPU nodes")
@@ -159,9 +160,8 @@ class Autoscaling:
         return self.judge()
 
     def start(self) -> subprocess.Popen:
-        size = ["--cells", str(self.options.cells), "--seconds", str(self.options.seconds)]
         with open(f"{self.folder}/log", "a") as log:
-            command = [sys.executable, __file__, *size, "--drive", self.folder]
+            command = [sys.executable, __file__, "--drive", self.folder]
             return subprocess.Popen(command, stdout=log, stderr=log)
 
     def watch(self, driver: subprocess.Popen, *, until: float) -> None:

@@ -39,6 +39,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 
+from rehearsal import write_study
 
 from pipeline import Axis, Metric, Split, Study
 from pipeline.plan import make_plan
@@ -79,7 +80,7 @@ def main() -> int:
     parser.add_argument("--drive", nargs=3, metavar=("VERB", "FOLDER", "ROOT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.drive:
-        return drive(study_of(options.cells, options.seconds), *options.drive)
+        return drive(*options.drive)
     adopt_orphans()
     shares = [chaos(options, cells, on_s3=on_s3) for cells, on_s3 in ((options.cells, False), (options.s3_cells, True))]
     print(f"chaos: {min(shares):.6g} (goal 1)", flush=True)
@@ -103,8 +104,8 @@ def chaos(options: argparse.Namespace, cells: int, *, on_s3: bool) -> float:
         return Chaos(study=study_of(cells, options.seconds), options=options, folder=folder, root=root).run()
 
 
-def drive(study: Study, verb: str, folder: str, root: str) -> int:
-    """The driver's own process: the command line on this study, with a disk that is full while a file says so."""
+def drive(verb: str, folder: str, root: str) -> int:
+    """The driver's own process: the command line on a folder's study, with a disk that is full while a file says so."""
     import pipeline.run
     from pipeline import cli, verbs
     from pipeline.store import lease
@@ -117,12 +118,11 @@ def drive(study: Study, verb: str, folder: str, root: str) -> int:
         fsync(handle)
 
     os.fsync = fsync_unless_full
-    verbs.verb.load_study = lambda name, tier=None: study
     verbs.run.TRACKING_CLOSE_SECONDS = 5.0
     lease.RENEW_SECONDS, lease.EXPIRE_SECONDS = EXPIRE_SECONDS / 10, EXPIRE_SECONDS
     pipeline.run.Driver = functools.partial(pipeline.run.Driver, checkpoint_seconds=0.1)
     run = ["--executor", "ray", "--device", "cpu", "--retry", "failed"] if verb == "run" else []
-    return cli.main([verb, NAME, "--store", root, "--wandb", "online", *run])
+    return cli.main([verb, f"{folder}/{NAME}.py", "--store", root, "--wandb", "online", *run])
 
 
 @dataclass(kw_only=True)
@@ -144,6 +144,7 @@ class Chaos:
         """The share of the points that are as they should be; 0 where anything else is wrong."""
         from wandb_stub import WandbStub
 
+        self.path = write_study(Path(self.folder), self.study)
         expected = self.undisturbed()
         self.store = Store(self.root, NAME)
         self.expected_points = len(expected)
@@ -170,17 +171,16 @@ class Chaos:
 
     def undisturbed(self) -> dict[tuple, tuple]:
         """The points of the same study run in this process, where nobody sleeps."""
-        from pipeline import cli, verbs
+        from pipeline import cli
 
         root = f"{self.folder}/undisturbed"
         options = ["--executor", "inline", "--device", "cpu", "--wandb", "off", "--store", root]
         with ExitStack() as stack:
-            stack.enter_context(mock.patch.object(verbs.verb, "load_study", lambda name, tier=None: self.study))
             stack.enter_context(mock.patch("time.sleep"))
             log = stack.enter_context(open(f"{self.folder}/log", "a"))
             stack.enter_context(redirect_stdout(log))
             stack.enter_context(redirect_stderr(log))
-            assert cli.main(["run", NAME, *options]) == 0
+            assert cli.main(["run", str(self.path), *options]) == 0
         return dict(rows_of(Store(root, NAME)))
 
     def start_cluster(self) -> None:
@@ -198,9 +198,8 @@ class Chaos:
         environment = os.environ | self.stub.environment | {"RAY_ADDRESS": self.cluster.address}
         environment |= {f"WANDB_{kind}_DIR": f"{self.folder}/wandb-{kind}" for kind in ("CONFIG", "CACHE", "DATA")}
         environment.pop("WANDB_MODE", None)
-        size = ["--cells", str(len(self.study.cells)), "--seconds", str(self.options.seconds)]
         with open(f"{self.folder}/log", "a") as log:
-            command = [sys.executable, __file__, *size, "--drive", verb, self.folder, self.root]
+            command = [sys.executable, __file__, "--drive", verb, self.folder, self.root]
             return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def disturb(self) -> None:

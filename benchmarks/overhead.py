@@ -28,6 +28,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
+
+from rehearsal import write_study
 
 from pipeline import Axis, Metric, Split, Study
 from pipeline.plan import make_plan
@@ -182,10 +185,8 @@ def child(what: str, cells: int, root: str) -> None:
     use_one_thread()
     if what == "plan":
         from pipeline import cli
-        from pipeline.verbs import verb
 
-        verb.load_study = lambda name, tier=None: study
-        sys.exit(cli.main(["plan", NAME, "--store", root]))
+        sys.exit(cli.main(["plan", str(write_study(Path(root), study)), "--store", root]))
     if what == "memory":
         from pipeline.run.executors.on_ray import RayExecutor
 

@@ -12,8 +12,8 @@ Needs NumPy and, for intervals, SciPy. To add a law, see `law`; for what the uni
 Where to look: `table` and `metric` hold data, `priors` and `tape` are what laws are written with, `laws` holds one file
 a law, `solver` fits one form from many starts, `candidates` walks the path of ridges, `selection` decides what
 predicts, `forecast` says how far it may be off and `uncertainty` why, `fits` ties them together, `allocation` asks a
-fit where to spend a budget. `exams` is a room apart that the library knows nothing of: it scores every law on public
-tables.
+fit where to spend a budget, `design` what to measure next. `exams` is a room apart that the library knows nothing of:
+it scores every law on public tables.
 
 One equation
 ------------
@@ -87,6 +87,7 @@ on tables of two dozen rows, which the additive law of five predicts best.
 from . import priors, tape
 from .allocation import Allocation, Allocations, allocate
 from .candidates import PLAIN, Recipe
+from .design import Design, Pick, design
 from .errors import FittingError
 from .expression import Expression, Quantity, parse_expression, parse_quantity
 from .fits import Comparison, Comparisons, Fit, FitStatus, compare, fit
@@ -111,6 +112,7 @@ __all__ = [
     "Bnsl",
     "Comparison",
     "Comparisons",
+    "Design",
     "Expression",
     "Fit",
     "FitStatus",
@@ -122,6 +124,7 @@ __all__ = [
     "Loss",
     "Metric",
     "Optimum",
+    "Pick",
     "Quantity",
     "Recipe",
     "Rmsle",
@@ -130,6 +133,7 @@ __all__ = [
     "Uncertainty",
     "allocate",
     "compare",
+    "design",
     "find_law",
     "fit",
     "load_law",

@@ -2,6 +2,18 @@
 
 from fitting import Metric
 from pipeline.errors import PipelineError
-from pipeline.study import Ask, Axis, Block, Cell, Spending, Split, Study, load_study
+from pipeline.study import Ask, Axis, Block, Cell, Growth, Spending, Split, Study, load_study
 
-__all__ = ["Ask", "Axis", "Block", "Cell", "Metric", "PipelineError", "Spending", "Split", "Study", "load_study"]
+__all__ = [
+    "Ask",
+    "Axis",
+    "Block",
+    "Cell",
+    "Growth",
+    "Metric",
+    "PipelineError",
+    "Spending",
+    "Split",
+    "Study",
+    "load_study",
+]

@@ -18,6 +18,10 @@ class OutsideError(PipelineError):
     exit_code = 3
 
 
+class OccupiedError(OutsideError):
+    """Another driver is at work on the study, and is not waited for any longer."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """How an error message ends that has met an unknown name."""
     known = [str(one) for one in known]

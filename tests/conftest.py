@@ -10,12 +10,19 @@ import pytest
 from pipeline.store import Store
 
 _VERDICT = pytest.StashKey[int]()
+_LONGEST = ("test_chaos.py", "test_cluster.py", "test_end_to_end.py", "test_cli.py", "test_contract.py")
+"""Begun first, so that of several processes none is left alone with one of them at the end."""
 
 
 @pytest.fixture
 def store(tmp_path) -> Store:
     """An empty store for the study that `rehearsal.make_study` makes."""
     return Store(str(tmp_path / "runs"), "rehearsal")
+
+
+def pytest_collection_modifyitems(items) -> None:
+    order = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 def pytest_sessionfinish(session, exitstatus) -> None:

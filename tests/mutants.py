@@ -4,10 +4,10 @@
     python tests/mutants.py --count 40 fitting        # some of one package
     python tests/mutants.py --again                   # those that survived the last time
 
-The whole suite runs once to learn which test files reach which line (kept in build/, so that the next call may skip it
-with --keep). Then each fault is tried in a copy of the project by the files that reach its line, the quickest first,
-until one fails. A fault that none of them notices has survived: it wants a test of behaviour, or a line in
-`mutants_equivalent.txt` that says why the changed code does the same.
+The whole suite runs once, in a copy of the project, to learn which tests reach which line (kept in build/, so
+that the next call may skip it with --keep). Then each fault is tried in such a copy by the tests that reach its line,
+the quickest first, until one fails. A fault that none of them notices has survived: it wants a test of behaviour, or a
+line in `mutants_equivalent.txt` that says why the changed code does the same.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import json
 import os
 import queue
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -34,9 +35,11 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "mutants"
 PACKAGES = ("pipeline", "trainers", "fitting")
 EQUIVALENT = ROOT / "tests" / "mutants_equivalent.txt"
-COPIED = (*PACKAGES, "experiments", "tests", "benchmarks", "README.md", "cluster.yaml", "pyproject.toml")
 SLACK_SECONDS, SLACK_FACTOR = 30.0, 4.0
 """A test run that takes so much longer than it did on sound code counts as failed: the fault made it hang."""
+FIRST_SECONDS = 5.0
+"""Tests of so long are tried first: about what it takes to start Python and import torch."""
+LEARNT_IN = "sound"
 GOAL = 0.95
 
 
@@ -212,13 +215,13 @@ def _name(call: ast.Call) -> str:
 
 
 class Reach:
-    """Which test files run which line, and how long each file takes."""
+    """Which tests run which line, and how long each takes."""
 
     def __init__(self, *, keep: bool):
-        data, seconds = BUILD / "coverage", BUILD / "seconds.json"
-        if not (keep and data.exists() and seconds.exists()):
-            self._learn(data, seconds)
-        self.seconds: dict[str, float] = json.loads(seconds.read_text())
+        data, report = BUILD / "coverage", BUILD / "junit.xml"
+        if not (keep and data.exists() and report.exists()):
+            self._learn(data, report)
+        self.seconds = _seconds(report)
         self._files: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
         from coverage.numbits import numbits_to_nums
 
@@ -228,51 +231,73 @@ class Reach:
                 "join file on file.id = file_id join context on context.id = context_id"
             )
             for path, context, bits in rows:
-                for line in numbits_to_nums(bits):
-                    self._files[str(Path(path).relative_to(ROOT))][line].add(context.split("::")[0])
+                test = context.rsplit("|", 1)[0]
+                for line in numbits_to_nums(bits) if test in self.seconds else ():
+                    self._files[str(Path(path).relative_to(BUILD / LEARNT_IN))][line].add(test)
 
     def tests(self, fault: Fault) -> list[str]:
-        """The test files that reach a fault's line, the quickest first, then its mirror among the tests.
+        """The tests that reach a fault's line, the quickest first, then those of its mirror among the tests.
 
-        A line that only other processes run, such as a worker's, is reached by no file that one can see: its mirror's
-        tests start those processes.
+        A line that runs while its module is imported is reached by all that reach the module. One that only other
+        processes run, such as a worker's, is reached by no test that one can see: its mirror's start those processes.
         """
-        mirror = Path("tests", *Path(fault.path).parent.parts)
-        beside = {str(path.relative_to(ROOT)) for path in (ROOT / mirror).glob("test_*.py")}
-        reached = {one for one in self._files[fault.path][fault.line] if one} & self.seconds.keys()
-        order = sorted(reached, key=self.seconds.get)
-        return order + sorted((beside & self.seconds.keys()) - reached, key=self.seconds.get)
+        lines = self._files[fault.path]
+        mirror = str(Path("tests", *Path(fault.path).parent.parts)) + "/"
+        reached = lines.get(fault.line) or set().union(*lines.values())
+        beside = {test for test in self.seconds if test.startswith(mirror)} - reached
+        return sorted(reached, key=self.seconds.get) + sorted(beside, key=self.seconds.get)
 
     @staticmethod
-    def _learn(data: Path, seconds: Path) -> None:
+    def _learn(data: Path, report: Path) -> None:
         BUILD.mkdir(parents=True, exist_ok=True)
-        report = BUILD / "junit.xml"
-        command = [sys.executable, "-m", "pytest", f"--junit-xml={report}", "--cov-context=test", "--cov-report="]
+        command = [sys.executable, "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile"]
+        command += [f"--junit-xml={report}", "--cov-context=test", "--cov-report="]
         command += [f"--cov={package}" for package in PACKAGES]
-        done = subprocess.run(command, cwd=ROOT, env=os.environ | {"COVERAGE_FILE": str(data)})
+        place = copied(BUILD / LEARNT_IN)
+        done = subprocess.run(command, cwd=place, env=_environment(place) | {"COVERAGE_FILE": str(data)})
         if done.returncode:
-            sys.exit("the suite fails on the sound code: mend that first")
-        import xml.etree.ElementTree as tree
-
-        took: dict[str, float] = defaultdict(float)
-        for case in tree.parse(report).iter("testcase"):
-            took[case.get("classname").replace(".", "/") + ".py"] += float(case.get("time"))
-        seconds.write_text(json.dumps(took))
+            sys.exit("the suite fails on the sound code, where every fault would seem to be found: mend that first")
 
 
-def survives(fault: Fault, files: Sequence[str], seconds: dict[str, float], place: Path) -> bool:
+def _seconds(report: Path) -> dict[str, float]:
+    """How long every test took, by its address."""
+    import xml.etree.ElementTree as tree
+
+    took: dict[str, float] = {}
+    for case in tree.parse(report).iter("testcase"):
+        module, classes = re.fullmatch(r"(.*?\.test_\w+)((?:\.\w+)*)", case.get("classname")).groups()
+        address = "::".join([module.replace(".", "/") + ".py", *classes.split(".")[1:], case.get("name")])
+        took[address] = float(case.get("time"))
+    return took
+
+
+def copied(place: Path) -> Path:
+    """A copy of what belongs to the project, committed or about to be."""
+    shutil.rmtree(place, ignore_errors=True)
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, place / name)
+    return place
+
+
+def _environment(place: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(place)}
+
+
+def survives(fault: Fault, tests: Sequence[str], seconds: dict[str, float], place: Path) -> bool:
     """Whether every test passes with the fault in the copy of the project at `place`."""
     target = place / fault.path
     sound = target.read_text()
     target.write_text(fault.source)
     try:
-        for start in range(0, len(files), 4):  # A few at a time: starting Python and importing torch takes seconds.
-            few = files[start : start + 4]
-            limit = SLACK_SECONDS + SLACK_FACTOR * sum(seconds[one] for one in few)
-            command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *few]
+        for some in _growing(tests, seconds):
+            limit = SLACK_SECONDS + SLACK_FACTOR * sum(seconds[one] for one in some)
+            (place / "tests.txt").write_text("\n".join(some))
+            command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "@tests.txt"]
             quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            here = os.environ | {"PYTHONPATH": str(place)}
-            process = subprocess.Popen(command, cwd=place, env=here, start_new_session=True, **quiet)
+            process = subprocess.Popen(command, cwd=place, env=_environment(place), start_new_session=True, **quiet)
             try:
                 if process.wait(limit):
                     return False
@@ -283,6 +308,18 @@ def survives(fault: Fault, files: Sequence[str], seconds: dict[str, float], plac
         return True
     finally:
         target.write_text(sound)
+
+
+def _growing(tests: Sequence[str], seconds: dict[str, float]) -> Iterator[list[str]]:
+    """The tests in heaps, each of which takes four times as long: most faults are found by a quick test."""
+    heap, limit = [], FIRST_SECONDS
+    for test in tests:
+        heap.append(test)
+        if sum(seconds[one] for one in heap) >= limit:
+            yield heap
+            heap, limit = [], 4 * limit
+    if heap:
+        yield heap
 
 
 def draw(names: Sequence[str], count: int, seed: int) -> list[Fault]:
@@ -328,11 +365,7 @@ def main() -> int:
 
     def work(number: int) -> None:
         nonlocal equivalent
-        place = BUILD / f"copy{number}"
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        for name in COPIED:
-            (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, place / name)
+        place = copied(BUILD / f"copy{number}")
         while True:
             try:
                 fault = waiting.get_nowait()

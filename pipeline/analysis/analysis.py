@@ -90,8 +90,8 @@ def of_grid(study: Study, points: Any) -> Any:
     """
     if points.empty:
         raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.address}` makes them")
-    grid = {cell.id for cell in study.cells}
-    return _ordered(points).assign(in_grid=lambda rows: rows["cell"].isin(grid).astype(int))
+    points = _ordered(points)
+    return points.assign(**study.standing(points["cell"].tolist()))
 
 
 def fingerprint(study: Study, points: Any, *, laws: Sequence[str], seed: int) -> str:

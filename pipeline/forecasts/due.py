@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,19 +20,21 @@ from pipeline.study import Study
 from trainers import evaluation_fingerprint
 
 
-def check_ledger(store: Store, rows: Any, *, study: Study | None = None) -> Check:
+def check_ledger(store: Store, rows: Any, *, study: Study | None = None, table: str = "TABLE") -> Check:
     """Score the ledger in a store against measurements, a pandas DataFrame.
 
-    study: what is asked now, and what trains. An entry of another question is not scored: another metric, other inputs,
-    or another split than it was made under; nor is a target that is now measured on another evaluation set. A ledger
-    that does not hold is said so and nothing of it is scored. Raises PipelineError where there is no forecast.
+    study: what is asked now, and what trains; table: what the measurements are called where there is no study. An entry
+    of another question is not scored: another metric, other inputs, or another split than it was made under; nor is a
+    target that is now measured on another evaluation set. A ledger that does not hold is said so and nothing of it is
+    scored. Raises PipelineError where there is no forecast.
     """
     ledger = Ledger(store.folder)
     faults = [str(fault) for fault in ledger.verify(store.records())]
     entries = [] if faults else ledger.entries()
     if not entries and not faults:
-        name = study.name if study else "TABLE"
-        raise PipelineError(f"no forecast of {name} was written down yet: `unsl forecast {name} --ledger` writes one")
+        name = study.name if study else table
+        command = f"unsl forecast {shlex.quote(name)} --ledger"
+        raise PipelineError(f"no forecast of {name} was written down yet: `{command}` writes one")
     if study is None:
         return check(entries, rows, faults=faults)
     now = question_to_json(Question.of_study(study))
@@ -62,6 +65,8 @@ def _excluded(study: Study, rows: Any) -> np.ndarray:
     grid are still what was forecast."""
     found = np.full(len(rows), "", dtype=object)
     columns = {name: rows[name].to_numpy() for name in rows}
+    if len(rows):
+        columns |= study.standing(rows["cell"].tolist())
     for rule, text in Question.of_study(study).excluded.items():
         expression = parse_expression(text)
         if "in_grid" not in expression.names and len(rows):

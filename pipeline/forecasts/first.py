@@ -20,6 +20,7 @@ import numpy as np
 
 from pipeline.forecasts.entry import Entry
 from pipeline.plan import PlannedCell
+from pipeline.run import Schedule
 from pipeline.store import Event, Measured
 from pipeline.study import Cell, Study, point_columns
 
@@ -28,7 +29,8 @@ class ForecastFirst:
     """A `pipeline.run.Schedule` that is also one of the driver's listeners.
 
     forecast: writes the entries, see `forecast_held_out`; called once, in a thread of its own where `beside` is true,
-    and then while cells train. What it raises is raised by `take`.
+    and then while cells train. What it raises is raised by `take`. order: hands out the cells that have fitted points,
+    where they are not to start as they come.
     """
 
     def __init__(
@@ -38,12 +40,16 @@ class ForecastFirst:
         forecast: Callable[[], Sequence[Entry]],
         *,
         beside: bool = True,
+        order: Callable[[Sequence[PlannedCell]], Schedule] | None = None,
     ):
         held_out = [one for one in planned if one.points.held_out and not one.points.fitted]
         whole = {one.cell.id for one in held_out}
         self._stages = [[one for one in planned if one.cell.id not in whole], held_out]
         self._last_fitted = {one.cell.id: _last_fitted(study, one.cell) for one in self._stages[0] if one.points.fitted}
         """For each cell that laws are fitted to and that has not got so far: the last step of its fitted points."""
+        self._ordered: Schedule | None = None
+        if order:
+            self._ordered, self._stages[0] = order(self._stages[0]), []
         self._needed = any(one.points.held_out for one in planned)
         self._forecast, self._beside = forecast, beside
         self._thread: threading.Thread | None = None
@@ -61,6 +67,8 @@ class ForecastFirst:
                 del self._last_fitted[event.cell]
 
     def take(self, ended: Collection[str]) -> Sequence[PlannedCell]:
+        if self._ordered and not self._ordered.over:
+            return self._ordered.take(ended)
         if self._stages[0]:
             return self._give(0)
         if not self._stands and all(cell in ended for cell in self._last_fitted):
@@ -69,11 +77,11 @@ class ForecastFirst:
 
     @property
     def over(self) -> bool:
-        return self._stands and not any(self._stages)
+        return self._stands and not any(self._stages) and (self._ordered is None or self._ordered.over)
 
     @property
     def waiting(self) -> int:
-        return sum(map(len, self._stages))
+        return sum(map(len, self._stages)) + (self._ordered.waiting if self._ordered else 0)
 
     def _give(self, stage: int) -> Sequence[PlannedCell]:
         given, self._stages[stage] = self._stages[stage], []

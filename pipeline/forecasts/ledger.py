@@ -18,8 +18,10 @@ import datetime
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from fitting import Fit
@@ -31,6 +33,8 @@ FOLDER, FITS = "ledger", "fits"
 HEAD, PUBLISHED = "head.json", "published.json"
 MOST_TRIES = 1000
 """Entries that others may write between a look at the ledger and the next before something else must be wrong."""
+MOST_LATE = 100
+"""Entries that a list may not show yet; who lays a file of a huge number here must not make all others be asked for."""
 CLOCK_SECONDS = 30.0
 """By how much the clocks of two machines may differ before a date counts as false."""
 
@@ -93,34 +97,32 @@ class Ledger:
             time = max(now(), last.time) if last else now()
             chained = replace(entry, time=time).chained(number=len(known) + 1, previous=self._hash(last))
             name = _name(chained.number)
-            try:
-                if self.folder.create(f"{FOLDER}/{name}", chained.to_bytes()):
-                    self._write(HEAD, {"number": chained.number, "hash": chained.hash})
-                    return chained
-            except OSError as error:
-                raise OutsideError(f"the ledger in {self.folder.path()} cannot be written: {error}") from error
+            with self._reached("written"):
+                created = self.folder.create(f"{FOLDER}/{name}", chained.to_bytes())
+            if created:
+                self._write(HEAD, {"number": chained.number, "hash": chained.hash})
+                return chained
         raise PipelineError(f"the ledger in {self.folder.path()} grows faster than one can add to it: try again")
 
     def keep_fit(self, fit: Fit) -> str:
         """Keep a fit where it is not kept yet, and return its name."""
         text = fit.to_json().encode()
         name = hashlib.sha256(text).hexdigest()[:32]
-        try:
+        with self._reached("written"):
             self.folder.create(f"{FITS}/{name}.json", text)
-        except OSError as error:
-            raise OutsideError(f"the store {self.folder.path()} cannot keep a fit: {error}") from error
         return name
 
     def fit(self, name: str) -> Fit:
         """A fit that an entry names. Raises PipelineError where it is not there."""
-        try:
-            return Fit.from_json(self.folder.read(f"{FITS}/{name}.json").decode())
-        except FileNotFoundError as error:
-            raise PipelineError(f"the store {self.folder.path()} has no fit {name}") from error
+        if not (text := self._file(f"{FITS}/{name}.json")):
+            raise PipelineError(f"the store {self.folder.path()} has no fit {name}")
+        return Fit.from_json(text.decode())
 
     def files(self) -> dict[str, bytes]:
         """Every entry's file by name, for a witness."""
-        found = self.folder.read_all(f"{FOLDER}/{_name(one.number)}" for one in self.entries())
+        names = [f"{FOLDER}/{_name(one.number)}" for one in self.entries()]
+        with self._reached("read"):
+            found = self.folder.read_all(names)
         return {path.rpartition("/")[2]: data for path, data in found.items()}
 
     def receipt(self) -> Receipt | None:
@@ -145,15 +147,20 @@ class Ledger:
 
     def _chain(self) -> tuple[list[tuple[Entry, str]], list[Fault]]:
         """The entries that can be read with their hashes, and what is wrong with them and between them."""
-        names = self.folder.names(FOLDER, ending=".json")
+        with self._reached("read"):
+            names = self.folder.names(FOLDER, ending=".json")
         faults = [
             Fault(where=name, what="is no entry: move it out of the ledger")
             for name in names
             if not re.fullmatch(r"\d{8}\.json", name) and name not in (HEAD, PUBLISHED)
         ]
-        numbers = [int(name[:8]) for name in names if re.fullmatch(r"\d{8}\.json", name)]
-        new = [f"{FOLDER}/{_name(number)}" for number in numbers if _name(number) not in self._read]
-        data = self.folder.read_all(new)
+        listed = {int(name[:8]) for name in names if re.fullmatch(r"\d{8}\.json", name)}
+        # A list may be late: what it skips is asked for by name before it is called missing.
+        skipped = islice((one for one in range(1, max(listed, default=0)) if one not in listed), MOST_LATE)
+        asked = [number for number in {*listed, *skipped} if _name(number) not in self._read]
+        with self._reached("read"):
+            data = self.folder.read_all(f"{FOLDER}/{_name(number)}" for number in asked)
+        numbers = sorted(listed | {number for number in asked if f"{FOLDER}/{_name(number)}" in data})
         links: list[tuple[Entry, str]] = []
         number_before, hash_before, last_time = 0, "", ""
         for number in numbers:
@@ -205,12 +212,9 @@ class Ledger:
         faults = []
         for law in entry.laws:
             if law.fit not in known:
-                try:
-                    text = self.folder.read(f"{FITS}/{law.fit}.json")
-                    same = hashlib.sha256(text).hexdigest()[:32] == law.fit
-                    known[law.fit] = "" if same else "was changed after it was written"
-                except FileNotFoundError:
-                    known[law.fit] = "is missing"
+                text = self._file(f"{FITS}/{law.fit}.json")
+                same = text is not None and hashlib.sha256(text).hexdigest()[:32] == law.fit
+                known[law.fit] = "is missing" if text is None else "" if same else "was changed after it was written"
             if known[law.fit]:
                 what = f"the fit of {law.law}, {FITS}/{law.fit}.json, {known[law.fit]}"
                 faults.append(Fault(where=_name(entry.number), what=what))
@@ -218,12 +222,28 @@ class Ledger:
 
     def _load(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads(self.folder.read(f"{FOLDER}/{name}"))
-        except (FileNotFoundError, ValueError):
+            return json.loads(self._file(f"{FOLDER}/{name}") or "{}")
+        except ValueError:
             return {}
 
+    def _file(self, name: str) -> bytes | None:
+        """A file's bytes, or None where there is no such file."""
+        with self._reached("read"):
+            try:
+                return self.folder.read(name)
+            except FileNotFoundError:
+                return None
+
     def _write(self, name: str, value: Mapping[str, Any]) -> None:
-        self.folder.write(f"{FOLDER}/{name}", json.dumps(dict(value), indent=1).encode())
+        with self._reached("written"):
+            self.folder.write(f"{FOLDER}/{name}", json.dumps(dict(value), indent=1).encode())
+
+    @contextmanager
+    def _reached(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutsideError(f"the ledger in {self.folder.path()} cannot be {done}: {error}") from error
 
 
 def _faults_of_time(entry: Entry, records: Mapping[str, CellRecord]) -> list[Fault]:

@@ -14,6 +14,7 @@ from pipeline.store.lease import Holder
 from pipeline.store.pack import pack, unpack
 from pipeline.store.question import Asked
 from pipeline.store.reader import Changes, Store
+from pipeline.store.rounds import Round, close_round, mark_reported, open_round
 from pipeline.store.saved_fit import SavedFit
 from pipeline.store.writer import Writer
 
@@ -29,12 +30,16 @@ __all__ = [
     "History",
     "Holder",
     "Measured",
+    "Round",
     "SavedFit",
     "Standing",
     "Store",
     "Used",
     "Writer",
+    "close_round",
     "from_json",
+    "mark_reported",
+    "open_round",
     "pack",
     "to_json",
     "unpack",

@@ -6,6 +6,7 @@
     STORE/STUDY/checkpoints/CELL/       state of unfinished cells, written by workers (`pipeline.run.checkpoints`)
     STORE/STUDY/lease/*.json            who is writing (`pipeline.store.lease`)
     STORE/STUDY/questions/*.json        what was asked, and since when (`pipeline.store.question`)
+    STORE/STUDY/rounds/*.json           cells that its rounds have added (`pipeline.store.rounds`)
     STORE/STUDY/tracking/*.jsonl        what W&B has received (`pipeline.tracking.sent`)
     STORE/STUDY/fit.json                the last fit, for W&B (`pipeline.store.saved_fit`)
 

@@ -23,7 +23,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from pipeline.errors import OutsideError
+from pipeline.errors import OccupiedError
 from pipeline.store.files import Folder
 
 FOLDER = "lease"
@@ -113,7 +113,7 @@ class Lease:
     ) -> Lease:
         """Take the study, from a dead driver too, once it is known to be dead: that takes `EXPIRE_SECONDS` at most.
 
-        A living driver is waited for, so long at most; `on_wait` is told why. Raises OutsideError where it goes on.
+        A living driver is waited for, so long at most; `on_wait` is told why. Raises OccupiedError where it goes on.
         """
         until = time.monotonic() + wait_seconds
         while True:
@@ -150,7 +150,7 @@ class Lease:
 def _falls_silent(folder: Folder, holder: Holder, until: float, on_wait: Callable[[str], None]) -> bool:
     """Watch a driver: True once it is dead or done, False once another has its place.
 
-    Raises OutsideError where it lives on after `until`, by this machine's monotonic clock.
+    Raises OccupiedError where it lives on after `until`, by this machine's monotonic clock.
     """
     seen, since = holder, time.monotonic()
     who = f"process {holder.process} on {holder.host}"
@@ -158,7 +158,7 @@ def _falls_silent(folder: Folder, holder: Holder, until: float, on_wait: Callabl
     while True:
         alive = holder.is_here or seen.renewals != holder.renewals
         if alive and time.monotonic() >= until:
-            raise OutsideError(
+            raise OccupiedError(
                 f"another driver is running this study: {who}. Wait for it or stop it; "
                 "`unsl status` reads along meanwhile"
             )

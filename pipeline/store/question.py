@@ -28,8 +28,8 @@ class Asked:
     """A question with the moment from which it was asked."""
 
     question: Mapping[str, Any]
-    """`metric`, `split`, `excluded`, `inputs`, `hyperparameters`, `laws` and, where there are any, `tasks`, as JSON
-    holds them."""
+    """`metric`, `split`, `excluded`, `inputs`, `hyperparameters` and `laws`, as JSON holds them; `growth` where the
+    study grows, `tasks` where it has any."""
     digest: str
     since: str = ""
     """UTC, as `2026-11-22T10:15:00Z`, by the asking machine's clock; empty where it is not recorded yet."""
@@ -40,20 +40,20 @@ class Asked:
     @classmethod
     def by(cls, study: Study) -> Asked:
         """What a study asks now."""
-        question = json.loads(
-            json.dumps(
-                {
-                    "metric": dataclasses.asdict(study.metric),
-                    "split": study.split.held_out,
-                    "excluded": dict(study.split.excluded),
-                    "inputs": list(study.inputs),
-                    "hyperparameters": list(study.hyperparameters),
-                    "laws": list(study.laws),
-                    # Absent where there are none, so that what was asked before studies had tasks is still the same.
-                    **({"tasks": list(study.tasks)} if study.tasks else {}),
-                }
-            )
-        )
+        asks = {
+            "metric": dataclasses.asdict(study.metric),
+            "split": study.split.held_out,
+            "excluded": dict(study.split.excluded),
+            "inputs": list(study.inputs),
+            "hyperparameters": list(study.hyperparameters),
+            "laws": list(study.laws),
+        }
+        # Absent where there are none, so that what was asked before studies had them is still the same.
+        if study.tasks:
+            asks["tasks"] = list(study.tasks)
+        if study.growth:
+            asks["growth"] = dataclasses.asdict(study.growth)
+        question = json.loads(json.dumps(asks))
         text = json.dumps(question, sort_keys=True, separators=(",", ":"))
         return cls(question=question, digest=hashlib.sha256(text.encode()).hexdigest()[:16])
 
@@ -95,6 +95,6 @@ def changes(known: Sequence[Asked], now: Asked) -> list[str]:
 
 
 def _differing(before: Asked, after: Asked) -> str:
-    asked = dict.fromkeys((*before.question, *after.question))
+    asked = dict.fromkeys((*after.question, *before.question))
     names = [name for name in asked if before.question.get(name) != after.question.get(name)]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "the question"

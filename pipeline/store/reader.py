@@ -23,6 +23,7 @@ from pipeline.store.layout import read_format
 from pipeline.store.lease import Holder, read_holder
 from pipeline.store.points import Footer
 from pipeline.store.question import Asked
+from pipeline.store.rounds import Round, read_rounds
 from pipeline.study import Study
 from trainers import Ending
 
@@ -153,6 +154,14 @@ class Store:
     def question_changes(self, study: Study) -> list[str]:
         """What of the question was changed after something had been measured, in words."""
         return question.changes(self.questions(), Asked.by(study))
+
+    def rounds(self) -> list[Round]:
+        """What `unsl rescale` has added to this study, the first round first."""
+        return self._safely(lambda: read_rounds(self.folder))
+
+    def grown(self, study: Study) -> Study:
+        """A study with the cells that its rounds have added; itself, and nothing is read, where it does not grow."""
+        return replace(study, grown=tuple(one.added for one in self.rounds())) if study.growth else study
 
     def look(self) -> View:
         """The store as it is now."""

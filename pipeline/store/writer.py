@@ -61,8 +61,8 @@ class Writer:
     ) -> Iterator[Writer]:
         """Hold the lease, finish what a dead driver left half done, and commit in the end.
 
-        A living driver is waited for, so long at most, and `on_wait` is told. Raises OutsideError where another driver
-        is at work, or where the store cannot be written.
+        A living driver is waited for, so long at most, and `on_wait` is told. Raises OccupiedError where another driver
+        is at work, and OutsideError where the store cannot be written.
         """
         try:
             lease = Lease.acquire(store.folder, wait_seconds=wait_seconds, on_wait=on_wait)

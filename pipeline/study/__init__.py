@@ -2,12 +2,14 @@
 
 from pipeline.study.block import PAPER_LAWS, RIVALS, TIERS, Ask, Block, Spending
 from pipeline.study.cell import Cell, Literal, check_metrics, identity, point_columns, show_config
+from pipeline.study.growth import NEWEST_ROUND, Growth, larger, parse_until
 from pipeline.study.loading import known_blocks, known_studies, load_block, load_study
 from pipeline.study.split import PlannedPoints, Split
 from pipeline.study.study import DEFAULT_LAWS, Axis, Study
 
 __all__ = [
     "DEFAULT_LAWS",
+    "NEWEST_ROUND",
     "PAPER_LAWS",
     "RIVALS",
     "TIERS",
@@ -15,6 +17,7 @@ __all__ = [
     "Axis",
     "Block",
     "Cell",
+    "Growth",
     "Literal",
     "PlannedPoints",
     "Spending",
@@ -24,8 +27,10 @@ __all__ = [
     "identity",
     "known_blocks",
     "known_studies",
+    "larger",
     "load_block",
     "load_study",
+    "parse_until",
     "point_columns",
     "show_config",
 ]

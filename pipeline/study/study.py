@@ -17,6 +17,7 @@ import numpy as np
 from fitting import Expression, FittingError, Metric, parse_expression
 from pipeline.errors import PipelineError, suggest
 from pipeline.study.cell import Cell, Literal, point_columns, show_config
+from pipeline.study.growth import NEWEST_ROUND, Growth
 from pipeline.study.split import PlannedPoints, Split
 from trainers import Trainer, TrainerError, load_trainer
 
@@ -75,6 +76,10 @@ class Study:
     """Cells that train together at most, where their shapes agree."""
     device: str = "auto"
     """What the cells need: `cpu`, `gpu`, or `auto` for a GPU where there is one. No part of a cell's identity."""
+    growth: Growth | None = None
+    """How it grows by `unsl rescale`. Such a study holds out its newest round: its split is `round == newest`."""
+    grown: Sequence[Sequence[Mapping[str, Literal]]] = ()
+    """What its rounds have added, as its store says: for each the values of the axes and the seed of its cells."""
     address: str = field(default="", repr=False, compare=False)
     """What to write after `unsl VERB` to mean this study, its tier included; its name unless it was loaded."""
     folder: str = field(default="", repr=False, compare=False)
@@ -102,19 +107,58 @@ class Study:
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """Every cell of the grid, in the order of the axes. Raises PipelineError where the study is not sound."""
+        """Every cell of the grid, in the order of the axes, then those of the rounds. Raises PipelineError where the
+        study is not sound."""
+        self._check_columns(self._grid[0])
+        grown = {cell.id: cell for cells in self._rounds for cell in cells}
+        return (*self._grid, *(cell for cell in grown.values() if self.rounds[cell.id]))
+
+    @cached_property
+    def _rounds(self) -> list[list[Cell]]:
+        """The cells of each round; what `only` drops, or an edited grid has, is none of theirs."""
+        return [self.build(cells) for cells in self.grown]
+
+    @property
+    def newest(self) -> int:
+        """The number of the round that is held out: the last that was begun, or the first, which is to come."""
+        return max(1, len(self.grown))
+
+    @cached_property
+    def rounds(self) -> dict[str, int]:
+        """For each cell the round that added it; 0 for those of the grid as the study's file has it."""
+        found = {cell.id: number for number, cells in enumerate(self._rounds, start=1) for cell in cells}
+        return found | {cell.id: 0 for cell in self._grid}
+
+    def standing(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
+        """What the table says of cells beside what was measured, a row each: whether the grid has them, and in a study
+        that grows their `round` and the `newest`."""
+        known = self.rounds
+        found = {"in_grid": np.array([cell in known for cell in cells], int)}
+        if self.growth:
+            found |= {"round": np.array([known.get(cell, 0) for cell in cells], int)}
+            found |= {"newest": np.full(len(cells), self.newest)}
+        return found
+
+    @cached_property
+    def _grid(self) -> tuple[Cell, ...]:
         self._check_names()
-        keep = self._expression("only", self.only) if self.only else None
         grid = itertools.product(*(axis.settings() for axis in self.axes), ({"seed": seed} for seed in self.seeds))
-        cells = [self._cell({k: v for setting in settings for k, v in setting.items()}) for settings in grid]
-        if keep:
-            cells = [cell for cell in cells if bool(np.all(self._evaluate("only", keep, cell.columns)))]
+        cells = self._kept([self._cell({k: v for one in settings for k, v in one.items()}) for settings in grid])
         if not cells:
             raise PipelineError(f"study '{self.name}' has no cells: an axis is empty, or `only` drops them all")
         if len({cell.id for cell in cells}) < len(cells):
             raise PipelineError(f"study '{self.name}' names the same cell twice: an axis or the seeds repeat a value")
-        self._check_columns(cells[0])
         return tuple(cells)
+
+    def build(self, settings: Sequence[Mapping[str, Literal]]) -> list[Cell]:
+        """Cells with such values of the axes and such seeds, without those that `only` drops."""
+        return self._kept([self._cell(dict(one)) for one in settings])
+
+    def _kept(self, cells: list[Cell]) -> list[Cell]:
+        if not self.only:
+            return cells
+        keep = self._expression("only", self.only)
+        return [cell for cell in cells if bool(np.all(self._evaluate("only", keep, cell.columns)))]
 
     def check(self) -> None:
         """Raise PipelineError where the study is not sound; the message names the mistake and its remedy."""
@@ -128,7 +172,7 @@ class Study:
 
     def planned_split(self, cell: Cell) -> tuple[np.ndarray, np.ndarray]:
         """Which of a cell's points, in the order of `point_columns`, are held out and which excluded: masks."""
-        columns = {**cell.columns, **point_columns(cell)}
+        columns = {**cell.columns, **point_columns(cell), **self._places(cell)}
 
         def ask(name: str, expression: Expression) -> np.ndarray:
             return np.broadcast_to(self._evaluate(name, expression, columns), cell.points)
@@ -138,6 +182,10 @@ class Study:
             if rule not in self.judged_later:
                 excluded = excluded | ask(f"excluded '{rule}'", expression)
         return held_out, excluded
+
+    def _places(self, cell: Cell) -> dict[str, int]:
+        """In a study that grows, a cell's round beside the newest."""
+        return {"round": self.rounds.get(cell.id, 0), "newest": self.newest} if self.growth else {}
 
     def held_out_share(self, cell: Cell) -> float:
         """The share of a cell's points that take part which the split holds out: 0 all fitted, 1 all held out."""
@@ -198,7 +246,7 @@ class Study:
 
     def _check_columns(self, cell: Cell) -> None:
         """Split, inputs and hyperparameters must speak of columns that the table will have."""
-        columns = {**cell.columns, **point_columns(cell)}
+        columns = {**cell.columns, **point_columns(cell), **self._growing_columns(cell)}
         for name in (*self.inputs, *self.hyperparameters):
             if name not in columns:
                 raise PipelineError(f"study '{self.name}', input '{name}' is no column; {suggest(name, columns)}")
@@ -216,3 +264,24 @@ class Study:
                     f"study '{self.name}', excluded '{rule}': '{first}' is no column; {suggest(first, columns)}"
                 )
         self.planned_points(cell)
+
+    def _growing_columns(self, cell: Cell) -> dict[str, int]:
+        """The columns that growth brings. Raises PipelineError where the study cannot grow as it says."""
+        if not self.growth:
+            return {}
+        for name in ("round", "newest"):
+            if name in cell.config:
+                raise PipelineError(
+                    f"study '{self.name}' grows, and '{name}' is a field of its trainer '{self.trainer}': both would "
+                    "be one column. Call the field otherwise"
+                )
+        try:
+            self.growth.check({axis.name: axis.fields for axis in self.axes}, tuple(self.laws))
+        except PipelineError as error:
+            raise PipelineError(f"study '{self.name}', {error}") from error
+        if not {"round", "newest"} <= set(self._held_out.names):
+            raise PipelineError(
+                f"study '{self.name}' grows by rounds, and every round is forecast before it runs: its split must hold "
+                f"out the newest, as in held_out='{NEWEST_ROUND}', and not '{self.split.held_out}'"
+            )
+        return {"round": 0, "newest": 1}

@@ -9,9 +9,11 @@ from pipeline.verbs.fit import FIT
 from pipeline.verbs.forecast import FORECAST
 from pipeline.verbs.ledger import LEDGER
 from pipeline.verbs.new import NEW
+from pipeline.verbs.next import NEXT
 from pipeline.verbs.plan import PLAN
 from pipeline.verbs.report import REPORT
 from pipeline.verbs.reproduce import REPRODUCE
+from pipeline.verbs.rescale import RESCALE
 from pipeline.verbs.run import RUN
 from pipeline.verbs.status import STATUS
 from pipeline.verbs.sync import SYNC
@@ -21,5 +23,5 @@ __all__ = ["VERBS", "Verb", "end"]
 
 VERBS = (
     *(NEW, CHECK_TRAINER, PLAN, RUN, STATUS, FIT),
-    *(FORECAST, LEDGER, CHECK, ALLOCATE, REPRODUCE, REPORT, EXAM, SYNC),
+    *(FORECAST, LEDGER, CHECK, ALLOCATE, NEXT, RESCALE, REPRODUCE, REPORT, EXAM, SYNC),
 )

@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.forecasts import check_ledger, draw_check
 
     about = About.of(options)
-    checked = check_ledger(about.store, about.rows(), study=about.study)
+    checked = check_ledger(about.store, about.rows(), study=about.study, table=about.table)
     facts = {"about": about.name, **checked.to_json()}
     if options.figure:
         draw_check(facts, options.figure)

@@ -24,6 +24,8 @@ def run(options: argparse.Namespace) -> int:
     ledger = Ledger(about.store.folder)
     faults = ledger.verify(about.store.records()) if options.verify else []
     entries = [] if faults else ledger.entries()
+    if about.table and not entries:
+        about.rows()  # Raises where the file is not there: a slip of the pen looks like an empty ledger.
     if options.publish and not faults:
         _publish(about, ledger)
     receipt = ledger.receipt()

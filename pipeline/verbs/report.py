@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
     study, store = study_and_store(options)
     path = os.path.abspath(options.out or os.path.join(local_folder(store), "report.html"))
-    kept, unchanged = _made(study, store, path, options)
+    kept, unchanged = make_report(study, store, path, options)
     if options.json:
         write_json(options.json, kept["facts"])
     if options.json != "-":
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         shown: list[str] = []
 
         def page(live: str) -> str:
-            kept, unchanged = _made(study, store, path, options)
+            kept, unchanged = make_report(study, store, path, options)
             if not (unchanged and shown):
                 shown[:] = [render(Facts.from_json(kept["facts"]), live=live)]
             return shown[0]
@@ -74,8 +74,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _made(study: Study, store: Store, path: str, options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
-    """What stands beside the report, and whether it is what stood there: else both are made."""
+def make_report(study: Study, store: Store, path: str, options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
+    """What stands beside the report, and whether it is what stood there: else both are made.
+
+    options: `laws`, `seed` and `wandb`.
+    """
     from pipeline.report import panels, study_facts, write_report
     from pipeline.tracking import make_tracker, runs_url
 

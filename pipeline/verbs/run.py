@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import PipelineError
 from pipeline.plan import CPU, Budget, Device, Plan, PlannedCell, Prices, State, check_memory, device_shown, make_plan
 from pipeline.store import Store, Writer
-from pipeline.study import show_config
+from pipeline.study import Study, show_config
 from pipeline.verbs.output import say
 from pipeline.verbs.verb import (
     Verb,
@@ -26,26 +27,40 @@ from pipeline.verbs.verb import (
 
 if TYPE_CHECKING:
     from pipeline.forecasts import Entry
-    from pipeline.run import Executor
+    from pipeline.run import Costs, Executor, Outcome, Schedule
 
 TRACKING_CLOSE_SECONDS = 60.0
 """How long a finished run waits for W&B. What is not sent by then is sent by `unsl sync`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What came of running cells."""
+
+    outcome: Outcome
+    held: Sequence[PlannedCell]
+    """Cells that the budget did not admit."""
+    costs: Costs
+    entries: Sequence[Entry]
+    """What was forecast before they ran, an entry a task."""
+    predicted_seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        return self.outcome.exit_code or (1 if self.held else 0)
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_study(parser)
+    add_running(parser)
     add = parser.add_argument
-    add("--executor", choices=("ray", "inline"), default="ray", help="a Ray cluster, or this process")
-    add("--workers", type=whole_number(1), metavar="N", help="tasks of Ray's at once (default: every core or GPU)")
-    devices, says = ("auto", "cpu", "gpu", "cuda"), "what to train on (default: what the study says, else auto)"
-    add("--device", choices=devices, default="auto", help=says)
     add("--retry", choices=("failed",), help="run cells again that failed")
     add("--accept-changes", action="store_true", help="run changed cells as new ones")
     add("--budget", metavar="LIMIT", help="what the study may cost in all: 40gpu-hours, 8h100-hours, 200usd")
-    add_prices(parser)
     add("--trim", action="store_true", help="hold back the cells that the budget does not cover")
+    add("--order", choices=("longest", "design"), default="longest", help="design: cells that teach most start first")
+    add("--target", metavar="TARGET", action="append", default=[], help="of --order design: 'parameters=7e9, step=1e5'")
     add("--no-forecast", action="store_true", help="run held-out cells without writing down what the laws say of them")
-    add("--hang-minutes", type=positive, default=30.0, help="end a job that is silent this long (default: 30)")
     add(
         "--wait",
         type=positive,
@@ -55,6 +70,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="MINUTES",
         help="wait for another driver of this study to end (default: for ever)",
     )
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """On what cells are run, wherever it is that they are."""
+    add = parser.add_argument
+    add("--executor", choices=("ray", "inline"), default="ray", help="a Ray cluster, or this process")
+    add("--workers", type=whole_number(1), metavar="N", help="tasks of Ray's at once (default: every core or GPU)")
+    devices, says = ("auto", "cpu", "gpu", "cuda"), "what to train on (default: what the study says, else auto)"
+    add("--device", choices=devices, default="auto", help=says)
+    add("--hang-minutes", type=positive, default=30.0, help="end a job that is silent this long (default: 30)")
+    add_prices(parser)
     add_wandb(parser)
 
 
@@ -62,26 +88,42 @@ def run(options: argparse.Namespace) -> int:
     budget = Budget.parse(options.budget, Prices.parse(options.price)) if options.budget else None
     if options.trim and not budget:
         raise PipelineError("--trim holds back what a budget does not cover: give --budget too, such as 40gpu-hours")
+    if options.target and options.order != "design":
+        raise PipelineError("--target is for --order design, which starts what teaches most about it")
     if options.workers and options.executor == "inline":
         raise PipelineError("--workers is for Ray: --executor inline trains in this process alone")
     study, store = study_and_store(options)
     with Writer.open(store, wait_seconds=60 * options.wait, on_wait=say) as writer:
         made = make_plan(study, store)
-        _refuse_changes(made, accepted=options.accept_changes)
+        refuse_changes(made, accepted=options.accept_changes)
         store.ask(study)
         say(*store.question_changes(study))
         planned = made.to_run(retry_failed=options.retry == "failed")
         if planned:
-            return _run(options, made, planned, writer, budget)
+            order = _by_design(options, made.study) if options.order == "design" else None
+            how = {"trim": options.trim, "forecast": not options.no_forecast, "order": order}
+            ran = run_cells(options, made, planned, writer, budget, **how)
+            show_run(made.study, ran)
+            return ran.exit_code
     print(f"nothing to run: {made.states()}. Next: unsl report {study.address}")
     return 1 if "failed" in made.counts() else 0
 
 
-def _run(
-    options: argparse.Namespace, made: Plan, planned: list[PlannedCell], writer: Writer, budget: Budget | None
-) -> int:
+def run_cells(
+    options: argparse.Namespace,
+    made: Plan,
+    planned: list[PlannedCell],
+    writer: Writer,
+    budget: Budget | None,
+    *,
+    trim: bool = False,
+    forecast: bool = True,
+    order: Callable[[Sequence[PlannedCell], Executor], Schedule] | None = None,
+) -> Ran:
+    """Run planned cells, those that are held out after their forecasts. options: those of `add_running`. order: in
+    which those are started that laws are fitted to; the longest first where left out."""
     from pipeline.forecasts import ForecastFirst, Ledger, forecast_held_out
-    from pipeline.run import Costs, Display, Driver, Progress, clock, make_executor, use_one_thread
+    from pipeline.run import Costs, Display, Driver, Progress, make_executor, use_one_thread
     from pipeline.tracking import make_tracker
 
     study, store = made.study, writer.store
@@ -103,7 +145,7 @@ def _run(
             check_memory(study, planned, device)
         prices = Prices.parse(options.price)
         costs = Costs.of(store.folder, executor, device=device, budget=budget, prices=prices)
-        planned, held = costs.admit(planned, device=device, trim=options.trim)
+        planned, held = costs.admit(planned, device=device, trim=trim)
         tracker = make_tracker(options.wandb, study=study, folder=tracking_folder(store), store=store)
         stack.callback(lambda: say(tracker.note, tracker.close(0.0 if haste else TRACKING_CLOSE_SECONDS).message))
         tracker.catch_up(store)
@@ -119,37 +161,68 @@ def _run(
         display = Display(progress)
         stack.callback(display.close)
 
-        def forecast() -> Sequence[Entry]:
+        def write_forecasts() -> Sequence[Entry]:
             display.warn(f"all that is fitted is measured: {', '.join(study.laws)} forecast what is held out")
             # With a store of its own: this is another thread than the writer's.
             return forecast_held_out(study, Store(options.store, study.name), [one.cell for one in planned])
 
-        first = ForecastFirst(study, planned, forecast, beside=options.executor != "inline")
+        ordered = (lambda cells: order(cells, executor)) if order else None
+        first = ForecastFirst(study, planned, write_forecasts, beside=options.executor != "inline", order=ordered)
         outcome = Driver(
             study=study,
             writer=writer,
             executor=executor,
             listeners=(display, tracker, first),
             costs=costs,
-        ).run(planned if options.no_forecast else first, made.throughput)
+        ).run(first if forecast else ordered(planned) if ordered else planned, made.throughput)
         tracker.note_costs(outcome.account.facts())
         if outcome.terminated:
             haste.append(True)  # Who stops us does not wait for W&B, or for Ray; `unsl sync` sends what W&B lacks.
-    if first.entries:
-        print(_written(first.entries))
-    predicted = sum(one.remaining_seconds for one in planned)
-    left = f", {outcome.left} left to run: unsl run {study.address} goes on" if outcome.left else ""
+    return Ran(
+        outcome=outcome,
+        held=held,
+        costs=costs,
+        entries=first.entries,
+        predicted_seconds=sum(one.remaining_seconds for one in planned),
+    )
+
+
+def _by_design(options: argparse.Namespace, study: Study) -> Callable[[Sequence[PlannedCell], Executor], Schedule]:
+    """Cells in the order in which they teach about --target; what the study holds out where none is named."""
+    from pipeline.forecasts import held_out_targets
+    from pipeline.rescale import ByDesign, chooser, leading_law, read_targets
+
+    texts = options.target or (study.growth.targets if study.growth else ())
+    targets = read_targets(study, texts) if texts else held_out_targets(study)
+    if not len(targets):
+        raise PipelineError("--order design: the study holds nothing out, so say --target 'parameters=7e9, step=1e5'")
+
+    def order(cells: Sequence[PlannedCell], executor: Executor) -> Schedule:
+        # With a store of its own: it is read in another thread than the writer's.
+        choose = chooser(study, Store(options.store, study.name), targets, leading_law(study))
+        return ByDesign(cells, choose, workers=lambda: executor.workers, beside=options.executor != "inline")
+
+    return order
+
+
+def show_run(study: Study, ran: Ran, *, goes_on: str = "run") -> None:
+    """How a run ended, for a person. goes_on: the verb that takes up what is left."""
+    from pipeline.run import clock
+
+    outcome = ran.outcome
+    if ran.entries:
+        print(_written(ran.entries))
+    left = f", {outcome.left} left to run: unsl {goes_on} {study.address} goes on" if outcome.left else ""
     print(
         f"{study.name}: {outcome.done} done, {outcome.diverged} diverged, {outcome.failed} failed "
         f"in {clock(outcome.seconds)}{left}\n"
-        f"hours of training: {predicted / 3600:.3g} predicted, {outcome.worker_seconds / 3600:.3g} measured; "
-        f"spent in all: {costs.line()}"
+        f"hours of training: {ran.predicted_seconds / 3600:.3g} predicted, {outcome.worker_seconds / 3600:.3g} "
+        f"measured; spent in all: {ran.costs.line()}"
         + (" (stopped at the budget)" if outcome.over_budget else "")
         + (f"; GPUs idle {idle:.0%}" if (idle := outcome.account.idle_share) is not None else "")
     )
     if outcome.failed:
         print(f"unsl status {study.address} --failed shows why; unsl run {study.address} --retry failed tries again")
-    return outcome.exit_code or (1 if held else 0)
 
 
 def _device_of(executor: Executor, made: Plan) -> Device:
@@ -172,7 +245,7 @@ def _written(entries: Sequence[Entry]) -> str:
     )
 
 
-def _refuse_changes(made: Plan, *, accepted: bool) -> None:
+def refuse_changes(made: Plan, *, accepted: bool) -> None:
     if made.takes_anothers_place and not accepted:
         changed = [one for one in made.cells if one.state is State.CHANGED]
         raise PipelineError(

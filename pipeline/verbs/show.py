@@ -8,9 +8,8 @@ from typing import Any
 from pipeline.plan import Plan, Prices, explain, too_large
 from pipeline.run import clock
 from pipeline.store import CellRecord
+from pipeline.verbs.terminal import table as _table
 
-PLAIN_WIDTH = 160
-"""Columns where the output is no terminal, as in a file or a log."""
 MOST_ROWS = 40
 """Cells that a plan shows unless all are asked for."""
 MOST_TARGETS = 10
@@ -282,23 +281,3 @@ def _error(law: Mapping[str, Any], name: str) -> str:
 
 def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    class Terminal(Console):
-        def on_broken_pipe(self) -> None:
-            """The reader may go, as in `| head`: that is for the command line to judge, and no failure."""
-            raise
-
-    console = Terminal(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
-    table = Table(*header, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(value) for value in row))
-    console.print(table)

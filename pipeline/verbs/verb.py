@@ -75,10 +75,11 @@ def add_wandb(parser: argparse.ArgumentParser) -> None:
 
 
 def study_and_store(options: argparse.Namespace) -> tuple[Study, Store]:
-    """The study that was named, checked, and its store."""
+    """The study that was named, checked, with what its rounds have added; and its store."""
     study = load_study(options.study, options.tier)
     study.check()
-    return study, store_of(options.store, study)
+    store = store_of(options.store, study)
+    return store.grown(study), store
 
 
 def store_of(root: str, study: Study) -> Store:

@@ -43,7 +43,7 @@ def make_study(**changes: Any) -> Study:
 def write_study(folder: Path, study: Study) -> Path:
     """The study as a file of a person's, which `unsl VERB NAME` finds in its folder."""
     path = folder / f"{study.name}.py"
-    path.write_text(f"from pipeline import Axis, Metric, Split, Study\n\nSTUDY = {study!r}\n")
+    path.write_text(f"from pipeline import Axis, Growth, Metric, Split, Study\n\nSTUDY = {study!r}\n")
     return path
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("verbs", "paper", "report", "forecasts", "analysis", "run", "plan", "tracking", "store", "study")
+ROOMS = ("verbs", "paper", "report", "rescale", "forecasts", "analysis", "run", "plan", "tracking", "store", "study")
 """The rooms of `pipeline`, each of which may import those that follow it."""
 FOUNDATION = {"errors"}
 """What every room of `pipeline` stands on."""

@@ -55,7 +55,6 @@ class S3Server:
     def running(cls, faults: Faults | None = None) -> Iterator[S3Server]:
         """The server, with this process's environment pointing at it and an empty bucket."""
         import fsspec
-        import s3fs
         from moto.server import DomainDispatcherApplication, ThreadedMotoServer
 
         self, moto = cls(faults or Faults()), DomainDispatcherApplication.__call__
@@ -67,19 +66,15 @@ class S3Server:
             server.start()
             host, port = server.get_host_and_port()
             self.url = f"http://{host}:{port}"
-            with mock.patch.dict(os.environ, self.environment):
+            with mock.patch.dict(os.environ, self.environment), _no_connections_kept():
                 fsspec.config.conf.clear()
                 filesystem = fsspec.filesystem("s3", skip_instance_cache=True)
                 with suppress(FileNotFoundError):
                     filesystem.rm(BUCKET, recursive=True)
                 filesystem.mkdir(BUCKET)
                 self.requests.clear()
-                try:
-                    yield self
-                finally:
-                    # Or whoever opens S3 next in this process would be sent to a server that is gone.
-                    s3fs.S3FileSystem.clear_instance_cache()
-                    server.stop()
+                yield self
+            server.stop()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -131,6 +126,18 @@ class S3Server:
             return match[0].replace(key.encode(), b"~" * len(key.encode())) if new else match[0]
 
         return re.sub(rb"<Contents>.*?</Contents>", shown, answer, flags=re.DOTALL)
+
+
+@contextmanager
+def _no_connections_kept() -> Iterator[None]:
+    """For others in this process, whose S3 is not this server, neither before nor after."""
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    try:
+        yield
+    finally:
+        s3fs.S3FileSystem.clear_instance_cache()
 
 
 def _ignore(status: str, headers: Any, exc_info: Any = None) -> Any:

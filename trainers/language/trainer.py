@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -82,7 +82,7 @@ class LanguageConfig:
     """Optimiser steps."""
     batch_size: int = 2_048
     """Tokens a step, a multiple of context_length."""
-    accumulation: int = 1
+    accumulation: int = field(default=1, metadata={"execution": True})
     """Parts that a batch is processed in, one after another, where it does not fit in memory at once."""
     learning_rate: float = 3e-3
     """Peak learning rate of AdamW."""

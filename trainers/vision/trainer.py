@@ -27,7 +27,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -94,7 +94,7 @@ class VisionConfig:
     """Optimiser steps."""
     batch_size: int = 64
     """Pictures a step."""
-    accumulation: int = 1
+    accumulation: int = field(default=1, metadata={"execution": True})
     """Parts that a batch is processed in, one after another, where it does not fit in memory at once."""
     shift: int = 0
     """Pixels by which a training picture is moved at random, at most; what enters repeats the edge."""

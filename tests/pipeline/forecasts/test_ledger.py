@@ -162,6 +162,24 @@ def test_writers_at_once_share_one_chain(folder):
     assert faults(folder) == ""
 
 
+def test_a_list_that_is_late_hides_no_entry(folder, monkeypatch):
+    written(folder)
+    names = Folder.names
+
+    def shown(*asked, **how):
+        return [one for one in names(*asked, **how) if one != "00000002.json"]
+
+    monkeypatch.setattr(Folder, "names", shown)
+    assert [one.number for one in Ledger(folder).entries()] == [1, 2, 3, 4]
+    assert faults(folder) == ""
+
+
+def test_a_file_of_a_huge_number_is_named_at_once(folder):
+    written(folder)
+    folder.write("ledger/99999999.json", b"")
+    assert "00000005.json to 99999998.json: missing" in faults(folder)
+
+
 def test_the_fits_are_kept_and_a_changed_or_missing_one_is_found(store):
     study = make_study()
     run_study(study, store)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import ray
 from ray.cluster_utils import Cluster
-from rehearsal import Told, make_study, run_study, sorted_points
+from rehearsal import Told, make_study, run_study, sorted_points, write_study
 
 from pipeline import Axis
 from pipeline.run.executors.on_ray import RayExecutor
@@ -95,14 +95,18 @@ def head_node(environment: dict[str, str]) -> Iterator[str]:
 
 
 def test_a_submitted_job_finds_its_cluster_and_its_exit_code_tells_the_truth(tmp_path):
+    """The folder of a person's own study is what is submitted."""
     environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
     environment.pop("RAY_ADDRESS", None)
+    (folder := tmp_path / "studies").mkdir()
+    study = make_study()
+    write_study(folder, study)
 
     def submit(address: str, *arguments: str) -> subprocess.CompletedProcess:
-        job = [SCRIPTS / "ray", "job", "submit", f"--address={address}", "--working-dir", ".", "--"]
+        job = [SCRIPTS / "ray", "job", "submit", f"--address={address}", "--working-dir", folder, "--"]
         command = [str(part) for part in (*job, SCRIPTS / "unsl", *arguments)]
         for _ in range(5):
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, cwd=ROOT)
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
             # The job server answers before it can start a job; each try waits ten seconds for that.
             if "No available agent" not in done.stdout + done.stderr:
                 break
@@ -110,13 +114,13 @@ def test_a_submitted_job_finds_its_cluster_and_its_exit_code_tells_the_truth(tmp
 
     with head_node(environment) as address:
         runs = str(tmp_path / "runs")
-        done = submit(address, "run", "quickstart", "--wandb", "off", "--store", runs, "--budget", "100cpu-hours")
+        done = submit(address, "run", study.name, "--wandb", "off", "--store", runs, "--budget", "100cpu-hours")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "216 done, 0 diverged, 0 failed" in done.stdout + done.stderr
+        assert "8 done, 0 diverged, 0 failed" in done.stdout + done.stderr
         refused = submit(address, "run", "nosuch")
         assert refused.returncode != 0
         assert "there is no study 'nosuch'" in refused.stdout + refused.stderr
-    assert len(Store(runs, "quickstart").table()) == 216 * 15
+    assert len(Store(runs, study.name).table()) == 8 * 6
 
 
 def test_a_local_cluster_listens_on_loopback_alone():

@@ -204,6 +204,13 @@ def test_how_a_cell_is_carried_out_is_no_part_of_it():
     assert marked(4, execution=True, added=True).id == Cell.build(ORACLE, {}).id
 
 
+@pytest.mark.parametrize("trainer", ["language", "vision"])
+def test_the_parts_of_a_batch_are_no_part_of_a_cell(trainer):
+    """Where a GPU is too small, a study goes on with smaller parts on what it has."""
+    made = load_trainer(trainer)
+    assert Cell.build(made, {"accumulation": 2}).id == Cell.build(made, {}).id
+
+
 def test_a_grid_with_a_field_that_came_later_is_done(store, monkeypatch):
     from pipeline.plan import make_plan
 

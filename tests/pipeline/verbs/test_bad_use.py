@@ -17,10 +17,15 @@ import pandas
 import pytest
 from rehearsal import make_study, run_study, write_study
 
-from pipeline import Axis, Split, cli
+from pipeline import Axis, Growth, Split, cli
 from pipeline.store import Store, Writer
 
 ROOT = Path(__file__).parents[3]
+TARGET = "parameters=1e5, dataset_size=1e5, step=512"
+GROWTH = {
+    "growth": Growth(axes={"parameters": 2}, target=TARGET, budget="1cpu-hours"),
+    "split": Split(held_out="round == newest"),
+}
 STUDIES = {
     "unrun": {},
     "misspelt": {"axes": [Axis("paramters", (1,))]},
@@ -36,6 +41,9 @@ STUDIES = {
     "divided": {"split": Split(held_out="parameters / 0 > 1")},
     "blind": {"inputs": ("parametres",)},
     "empty": {"axes": [Axis("parameters", ())]},
+    "growing": GROWTH,
+    "bound": GROWTH | {"split": Split(held_out="parameters > 2000")},
+    "shrinking": GROWTH | {"growth": Growth(axes={"parameters": 0.5}, target=TARGET, budget="1cpu-hours")},
     "failing": {"fixed": {"steps": 64, "fault": "error"}},
 }
 FILES = {
@@ -55,8 +63,10 @@ FILES = {
     "file": "a file",
 }
 TABLE = "fit runs.csv --metric loss --inputs N,D --laws cf"
+SPENT = "allocate runs.csv --metric loss --inputs N,D --law cf"
+NEXT = "next runs.csv --metric loss --inputs N,D --target 'N=1e9, D=1e9'"
 INLINE = "--executor inline --device cpu --wandb off"
-STUDY_VERBS = ("plan", "run", "status", "fit", "report", "sync")
+STUDY_VERBS = ("plan", "run", "status", "fit", "report", "rescale", "sync")
 BAD = [
     # What cannot be understood.
     ("", "arguments are required: VERB"),
@@ -124,6 +134,35 @@ BAD = [
     ("plan rehearsal --json /nonexistent/plan.json", "there is no folder /nonexistent"),
     ("fit rehearsal --json folder", "'folder' is no file"),
     ("report rehearsal --out /nonexistent/report.html", "there is no folder /nonexistent"),
+    # What to run next.
+    ("next rehearsal", "say what is to be foretold, as in --target"),
+    ("next nosuch --target 'parameters=3'", "there is no study 'nosuch'"),
+    (f"next unrun --target '{TARGET}'", "`unsl run unrun` makes them"),
+    (f"next rehearsal --target '{TARGET}'", "has no cell left that would be fitted: extend its grid"),
+    ("next rehearsal --target 'parameters=many, dataset_size=1, step=1'", "is not a number"),
+    ("next rehearsal --target 'step=3'", "must say parameters, dataset_size too"),
+    (f"next rehearsal --target '{TARGET}' -n 0", "'0' must be a whole number, at least 1"),
+    (f"next rehearsal --target '{TARGET}' --budget 4", "must be a number of hours or dollars"),
+    (f"next rehearsal --target '{TARGET}' --cost 6", "--cost is for a table of your own"),
+    ("next runs.csv --metric loss --inputs N,D", "say what a row costs, as in --cost '6 \\* N \\* D'"),
+    ("next runs.csv --metric loss --inputs N,D --cost '6*N*D'", "say what is to be foretold"),
+    (f"{NEXT} --cost '6*N*D' --law nosuch", "nosuch"),
+    (f"{NEXT} --cost '6*N*D' --budget 4gpu-hours", "of a table it is a number in the unit of --cost"),
+    (f"{NEXT} --cost '6*N*D'", "has no row that waits for its loss, and is no grid"),
+    ("run unrun --target 'step=3'", "--target is for --order design"),
+    ("run unrun --order shortest", "invalid choice: 'shortest'"),
+    (f"run unrun {INLINE} --order design --target 'step=3'", "must say parameters, dataset_size too"),
+    # Rescaling.
+    ("rescale rehearsal", "does not say how it grows: add growth=Growth\\("),
+    ("rescale bound", "its split must hold out the newest, as in held_out='round == newest'"),
+    ("rescale shrinking", "growth, axis 'parameters': factors must be at least 1"),
+    ("rescale growing --every 7", "'7' is no period: write 30m, 12h, 7d or 1w"),
+    ("rescale growing --budget 40", "must be a number of hours or dollars, such as 40gpu-hours"),
+    (f"rescale growing {INLINE} --budget 1gpu-hours", "the cells train on cpu: use cpu-hours"),
+    (f"rescale growing {INLINE} --budget 1usd", "nobody said what cpu costs: --price cpu=2.5"),
+    (f"rescale growing {INLINE} --budget 0.0000000001cpu-hours", "8 cells of the grid are to be run first"),
+    ("rescale growing --target 'width=3'", "there is no column 'width'"),
+    ("rescale growing --target 'parameters=3'", "must say dataset_size, step too"),
     # Stores.
     ("plan rehearsal --store file", "--store 'file' is no folder"),
     ("run rehearsal --store file/deeper", "--store 'file/deeper' is no folder"),
@@ -149,6 +188,35 @@ BAD = [
     (f"{TABLE} --ceiling nan", "'nan' must be a number above 0, auto"),
     (f"{TABLE} --best nan", "'nan' must be a number"),
     (f"{TABLE} --tier gpu", "only studies have tiers"),
+    # Forecasts.
+    ("forecast", "arguments are required: STUDY"),
+    ("forecast unrun", "`unsl run unrun` makes them"),
+    ("forecast rehearsal --at parameters=", "parameters is '', which is not a number"),
+    ("forecast rehearsal --at parametres=3", "no column 'parametres'; did you mean 'parameters'"),
+    ("forecast rehearsal --at parameters=0", "parameters is 0, and laws are defined for positive finite numbers"),
+    ("forecast rehearsal --at parameters=nan", "parameters is nan, and laws are defined for positive finite numbers"),
+    ("forecast rehearsal --at parameters=5", "must say dataset_size, step too"),
+    ("forecast rehearsal --level 2", "--level 2 must be a probability between 0 and 1"),
+    ("forecast rehearsal --laws cff", "unknown law 'cff'"),
+    ("forecast runs.csv --metric loss --inputs N,D --laws cf", "say what to forecast, as in --at 'N="),
+    ("ledger nosuch.csv", "there is no file nosuch.csv"),
+    ("check unrun", "no forecast of unrun was written down yet: `unsl forecast unrun --ledger` writes one"),
+    ("check runs.csv", "no forecast of runs.csv was written down yet"),
+    ("check nosuch.csv", "there is no file nosuch.csv"),
+    ("check rehearsal --figure /nonexistent/x.svg", "there is no folder /nonexistent"),
+    # Budgets.
+    ("allocate rehearsal", "arguments are required: --cost, --budget"),
+    ("allocate unrun --cost 6*parameters --budget 1e9", "`unsl run unrun` makes them"),
+    (f"{SPENT} --cost 6*M*N --budget 1e18", "the cost names M: fix it at a number, or name one of N, D"),
+    (f"{SPENT} --cost N --budget 1e18", "nothing limits D"),
+    (f"{SPENT} --cost '6*N*' --budget 1e18", "cannot read the expression"),
+    (f"{SPENT} --cost 6*N*D --budget -1", "--budget -1: give positive finite numbers"),
+    (f"{SPENT} --cost 6*N*D --budget nan", "--budget nan: give positive finite numbers"),
+    (f"{SPENT} --cost 6*N*D --budget much", "--budget much: give numbers, such as 1e21,1e22"),
+    (f"{SPENT} --cost 6*N*D --budget 1e9 --fix N=x", "--fix N=x: write NAME=NUMBER"),
+    (f"{SPENT} --cost 6*N*D --budget 1e9 --fix M=3", "M is fixed, but neither the law nor the cost knows it"),
+    (f"{SPENT} --cost 6*N*D --budget 1e9 --within 'N >'", "cannot read the expression"),
+    (f"{SPENT} --cost 6*N*D --budget 1e9 --figure /nonexistent/x.svg", "there is no folder /nonexistent"),
     # Trainers and new studies.
     ("check-trainer oracel", "did you mean 'oracle'"),
     ("check-trainer none.py:MINE", "there is no file .*none.py"),

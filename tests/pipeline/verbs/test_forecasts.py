@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 
 import numpy as np
 import pandas
@@ -116,7 +117,7 @@ def test_a_table_is_forecast_written_down_and_scored(runs, capsys):
     assert "say what to forecast" in capsys.readouterr().err
     at = ("--at", "N=1e8,D=1e10", "--at", "N=2e8,D=2e10", "--laws", "cf,m2")
     assert unsl("check", table) == 2
-    assert "no forecast of TABLE was written down yet" in capsys.readouterr().err
+    assert f"was written down yet: `unsl forecast {shlex.quote(str(runs))} --ledger`" in capsys.readouterr().err
     for said in ("written as entry 1", "already there as entry 1"):
         assert unsl("forecast", table, *OWN, *at, "--ledger") == 0
         assert said in capsys.readouterr().err

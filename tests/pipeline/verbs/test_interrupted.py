@@ -40,7 +40,16 @@ MOMENTS = [
     ("run", "pipeline.tracking.tracker"),
     ("run", "trainers.oracle"),
     ("sync", "pipeline.tracking"),
+    ("forecast", "pipeline.forecasts.making"),
+    ("ledger", "pipeline.forecasts.ledger"),
+    ("check", "pipeline.forecasts.due"),
+    ("allocate", "fitting.allocation"),
 ]
+OPTIONS = {
+    "run": ["--executor", "inline", "--device", "cpu", "--wandb", "off"],
+    "report": ["--wandb", "off"],
+    "allocate": ["--cost", "6 * parameters * dataset_size", "--budget", "1e9", "--fix", "step=512"],
+}
 
 
 @pytest.mark.parametrize("verb, module", MOMENTS)
@@ -49,10 +58,8 @@ def test_a_verb_that_is_interrupted_says_so_in_one_line(verb, module, tmp_path):
     path = write_study(tmp_path, study)
     if verb != "run":
         run_study(study, Store(str(tmp_path / "runs"), study.name))
-    options = ["--executor", "inline", "--device", "cpu"] if verb == "run" else []
-    options += ["--wandb", "off"] if verb in ("run", "report") else []
     command = [sys.executable, "-c", PRESSED, module, str(ROOT), verb, str(path), "--store", str(tmp_path / "runs")]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, *OPTIONS.get(verb, [])], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (130, "unsl: stopped\n")
     assert Store(str(tmp_path / "runs"), study.name).holder() is None, "nobody has to wait for it"
 
