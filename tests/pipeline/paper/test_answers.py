@@ -92,6 +92,7 @@ def test_points_are_drawn_from_the_fitted_ones_alone_and_always_the_same(answers
     assert once.fitted.y.tolist() == again.fitted.y.tolist()
     assert set(once.fitted.y) < set(divided.fitted.y) and len(once.fitted) == 10
     assert once.held_out is divided.held_out and len(once.rows) == 10 + 48
+    assert once.rows.loc[~once.rows["held_out"], "loss"].tolist() == once.fitted.y.tolist()
     assert drawn(divided, 0) is divided and drawn(divided, 1000) is divided
 
 
