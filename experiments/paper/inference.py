@@ -71,4 +71,4 @@ _PAPER = replace(
 
 TIERS = {"tiny": _TINY, "cpu": _CPU, "gpu": _GPU, "paper": _PAPER}
 STUDY = _CPU
-BLOCK = Block(tiers=TIERS)
+BLOCK = Block(tiers=TIERS, along="inference_steps")

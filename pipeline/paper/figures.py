@@ -43,8 +43,9 @@ def draw_answers(answers: Answers, path: str) -> None:
     for axes, (title, tasks, task) in zip(panels, chosen, strict=True):
         divided = tasks.divided[task]
         _title(axes, title or answers.block.name.replace("_", " "), tasks, task)
-        if divided.held_out is None or _slice(divided, *_columns(divided))["held_out"].any():
-            _draw_along(axes, tasks, task)
+        along, by = _columns(divided, answers.block.along)
+        if divided.held_out is None or _slice(divided, along, by)["held_out"].any():
+            _draw_along(axes, tasks, task, along, by)
         else:
             _draw_predicted(axes, tasks, task)
     figure.savefig(path, dpi=DPI)
@@ -130,9 +131,8 @@ def _plain_ticks(axis: Axis, ends: tuple[float, float]) -> None:
     axis.set_tick_params(which="both", labelsize=7)
 
 
-def _draw_along(axes: Axes, tasks: Tasks, task: str) -> None:
+def _draw_along(axes: Axes, tasks: Tasks, task: str, along: str, by: str | None) -> None:
     divided = tasks.divided[task]
-    along, by = _columns(divided)
     rows = _slice(divided, along, by)
     metric, fits = divided.question.metric, {row.law: row.fit for row in tasks.comparisons[task] if row.rmsle_fit}
     levels = _levels(rows, by)
@@ -166,11 +166,12 @@ def _draw_along(axes: Axes, tasks: Tasks, task: str) -> None:
     _plain_ticks(axes.yaxis, axes.get_ylim())
 
 
-def _columns(divided: Divided) -> tuple[str, str | None]:
-    """The horizontal column, training time where it varies; and the one that changes the loss most, a line a value."""
+def _columns(divided: Divided, asked: str) -> tuple[str, str | None]:
+    """The horizontal column: that which is asked for, or training time; and the one that changes the loss most, of
+    which each value has a line."""
     names = [*divided.question.inputs, *divided.question.hyperparameters]
     varying = [name for name in names if divided.rows[name].nunique() > 1]
-    steps = [name for name in ("step", "examples") if name in varying]
+    steps = [name for name in (asked, "step", "examples") if name in varying]
     along = (steps or varying)[0]
     log = np.log(divided.rows["loss"])
     effect = {name: log.groupby([divided.rows[along], divided.rows[name]]).mean().groupby(level=0).std().mean()

@@ -53,6 +53,8 @@ class Block:
     """`vision` or `language`, where the paper says of how many of its tasks the law was best."""
     spending: Mapping[str, Spending] = field(default_factory=dict)
     """By tier: where the fitted law would spend its budgets."""
+    along: str = ""
+    """The column that its figures go along; empty for training time."""
     name: str = ""
     """That of its file."""
     text: str = ""

@@ -116,6 +116,19 @@ def test_a_missing_input_is_a_reason_in_a_comparison(law):
     assert row.fit is None and f"{law} reads" in row.reason and "call it" in row.reason
 
 
+@pytest.mark.parametrize(
+    "columns, expected",
+    [
+        (("parameters", "examples", "dataset_size"), ("examples", "dataset_size")),
+        (("parameters", "tokens", "unique_tokens"), ("tokens", "unique_tokens")),
+    ],
+)
+def test_the_size_of_a_data_set_is_what_is_unique_beside_what_was_read(columns, expected):
+    frame = Frame.from_table(table(np.array([1.0, 2.0]), **{name: np.array([1.0, 2.0]) for name in columns}))
+    found = cast(frame, ("parameters", "tokens", "unique_tokens"), law="dc")
+    assert (found["tokens"], found["unique_tokens"]) == expected
+
+
 def test_unique_tokens_are_never_guessed():
     n, d = grid()
     frame = Frame.from_table(table(n, parameters=n, tokens=d, width=d[::-1].copy()))

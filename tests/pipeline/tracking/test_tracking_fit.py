@@ -67,6 +67,13 @@ def test_the_table_the_report_and_the_summary_are_at_the_server(server, page, fo
     assert run.about["program"] == "unsl", "no path of this machine"
 
 
+def test_the_laws_of_several_tasks_are_kept_apart(server, page, folder):
+    rows = [{"task": task, "law": "cf", "rmsle_held_out": error} for task, error in (("vit", 0.1), ("mixer", 0.2))]
+    send([*rows, {"task": "all", "law": "cf", "won": 1.0}], page, folder)
+    wanted = {"fit/vit/cf/rmsle_held_out": 0.1, "fit/mixer/cf/rmsle_held_out": 0.2, "fit/all/cf/won": 1.0}
+    assert wanted.items() <= server.runs[FIT].summary.items()
+
+
 def test_each_figure_of_the_report_is_a_panel(server, page, folder):
     send(LAWS, page, folder)
     panels = {name for name in server.runs[FIT].rows()[-1] if name.startswith("fit/figures/")}

@@ -179,6 +179,11 @@ BAD = [
     ("fit runs.csv", "needs --metric COLUMN and --inputs"),
     ("fit runs.csv --metric los --inputs N", "no column 'los'; did you mean 'loss'"),
     ("fit runs.csv --metric loss --inputs N,family", "column 'family' must hold numbers"),
+    (f"{TABLE} --tasks kind", "runs.csv has no column 'kind'"),
+    (
+        "allocate rehearsal --cost 'parameters * step' --budget 1e6 --task vit",
+        "no task 'vit': --task takes one of none",
+    ),
     (f"{TABLE} --group seeds", "no column 'seeds'; did you mean 'seed'"),
     (f"{TABLE} --held-out 'M > 1'", "unknown column 'M'"),
     (f"{TABLE} --held-out 'N >'", "cannot read the expression"),
