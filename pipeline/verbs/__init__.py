@@ -11,6 +11,7 @@ from pipeline.verbs.ledger import LEDGER
 from pipeline.verbs.new import NEW
 from pipeline.verbs.next import NEXT
 from pipeline.verbs.plan import PLAN
+from pipeline.verbs.rehearse import REHEARSE
 from pipeline.verbs.report import REPORT
 from pipeline.verbs.rescale import RESCALE
 from pipeline.verbs.run import RUN
@@ -22,5 +23,5 @@ __all__ = ["VERBS", "Verb", "end"]
 
 VERBS = (
     *(NEW, CHECK_TRAINER, PLAN, RUN, STATUS, FIT),
-    *(FORECAST, LEDGER, CHECK, ALLOCATE, NEXT, RESCALE, REPORT, EXAM, SYNC),
+    *(FORECAST, LEDGER, CHECK, ALLOCATE, NEXT, REHEARSE, RESCALE, REPORT, EXAM, SYNC),
 )
