@@ -24,7 +24,18 @@ from pipeline.report.facts import Facts, LedgerFacts
 from pipeline.report.gather import study_facts
 from pipeline.report.ledger import ledger_facts
 from pipeline.report.page import panels, render
+from pipeline.report.rounds import round_facts
 from pipeline.report.serving import serve
 from pipeline.report.writing import write_report
 
-__all__ = ["Facts", "LedgerFacts", "ledger_facts", "panels", "render", "serve", "study_facts", "write_report"]
+__all__ = [
+    "Facts",
+    "LedgerFacts",
+    "ledger_facts",
+    "panels",
+    "render",
+    "round_facts",
+    "serve",
+    "study_facts",
+    "write_report",
+]
