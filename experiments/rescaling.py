@@ -2,7 +2,7 @@
 
 Claim     Round after round, the forecast at the target tightens around what is measured there in the end, and each
           round's own cells, forecast before they ran, lie inside their intervals as often as these say.
-Tiers     parity     perceptrons on sparse parity: a grid of 32 cells that grows in width and data, 20 CPU-seconds a
+Tiers     parity     perceptrons on sparse parity: a grid of 32 cells that grows in width and data, 70 CPU-seconds a
                      round, towards eight times the width and sixteen times the data of its largest cell.
           language   GPT-2 on bytes: a grid of 4 models, 100 CPU-seconds a round, towards four times the width and
                      sixteen times the text.
@@ -33,7 +33,7 @@ STUDY = Study(
     growth=Growth(
         axes={"width": 2, "dataset_size": 2},
         target="parameters=16897, dataset_size=128000, step=4096",
-        budget="0.006cpu-hours",
+        budget="0.02cpu-hours",
     ),
 )
 
