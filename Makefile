@@ -30,7 +30,7 @@ quickstart: venv
 
 # A file's tests stay in one process, since they share what is dear to start.
 test: venv
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # The quick tests with the lowest versions that pyproject.toml allows, in an environment of their own.
 LOWEST := build/lowest
@@ -42,7 +42,7 @@ lowest: system
 	$(LOWEST)/bin/uv pip compile --quiet --resolution lowest-direct --extra dev --extra gcs pyproject.toml \
 	    --output-file $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(LOWEST)/constraints.txt -e '.[dev,gcs]'
-	$(LOWEST)/bin/python -m pytest --numprocesses 2 --dist loadfile $(QUICK)
+	$(LOWEST)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(QUICK)
 
 lint: venv
 	$(BIN)/ruff check .

@@ -250,7 +250,16 @@ class Reach:
     @staticmethod
     def _learn(data: Path, report: Path) -> None:
         BUILD.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pytest", "--numprocesses", "2", "--dist", "loadfile"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--numprocesses",
+            "2",
+            "--dist",
+            "loadfile",
+            "--no-loadscope-reorder",
+        ]
         command += [f"--junit-xml={report}", "--cov-context=test", "--cov-report="]
         command += [f"--cov={package}" for package in PACKAGES]
         place = copied(BUILD / LEARNT_IN)
