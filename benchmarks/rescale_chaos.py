@@ -21,15 +21,15 @@ import time
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "support"))
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from growing import STUDY, check
 from rehearsal import write_study
 
 from pipeline.store import Store
 
+ROOT = Path(__file__).resolve().parent.parent
 LONGEST_SECONDS = 20.0
 """Of a call on a busy machine: moments of death are drawn from it."""
 
