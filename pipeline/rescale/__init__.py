@@ -10,6 +10,7 @@ from pipeline.rescale.alarms import current_alarms
 from pipeline.rescale.drift import Drift, Drifts, drift
 from pipeline.rescale.growth import Candidate, Choice, beyond_the_grid, cheapest, most_telling, rows_of
 from pipeline.rescale.knowledge import Knowledge, LawKnown, Said, learn, read_targets
+from pipeline.rescale.live import Glance, Live, read_glances
 from pipeline.rescale.ordering import ByDesign, chooser
 from pipeline.rescale.proposal import Proposal, next_cells, next_rows
 from pipeline.rescale.rounds import Terms, Turn, begin, budget_of, close, growth_of, leading_law, look
@@ -21,8 +22,10 @@ __all__ = [
     "Choice",
     "Drift",
     "Drifts",
+    "Glance",
     "Knowledge",
     "LawKnown",
+    "Live",
     "Proposal",
     "Said",
     "Terms",
@@ -44,6 +47,7 @@ __all__ = [
     "next_cells",
     "next_rows",
     "parse_period",
+    "read_glances",
     "read_targets",
     "rehearsal",
     "rows_of",

@@ -8,15 +8,15 @@ import time
 
 from pipeline.errors import PipelineError
 
-UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 EARLY = 0.02
 """The part of a period by which a round may come early: a clock that strikes every seven days may strike a little
 before the seven days are over since the last round had begun."""
 
 
 def parse_period(text: str) -> float:
-    """Seconds of `7d`, `12h`, `30m` or `1w`. Raises PipelineError."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([mhdw])\s*", text)
+    """Seconds of `7d`, `12h`, `30m`, `90s` or `1w`. Raises PipelineError."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", text)
     if not found or float(found[1]) <= 0:
         raise PipelineError(f"'{text}' is no period: write 30m, 12h, 7d or 1w")
     return float(found[1]) * UNITS[found[2]]

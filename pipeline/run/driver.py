@@ -60,6 +60,8 @@ class Outcome:
     terminated: bool = False
     """Stopped by someone who will not wait: what can be done later is left."""
     over_budget: bool = False
+    enough: str = ""
+    """Why no more had to be run; empty where the run was stopped for another reason, or not."""
     seconds: float = 0.0
     worker_seconds: float = 0.0
     """What the workers spent on this run's points, as the points say."""
@@ -70,7 +72,10 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some cells failed or are left at the budget, 130 stopped on request with cells left."""
+        """0 all done, or enough was; 1 some cells failed or are left at the budget, 130 stopped on request with cells
+        left."""
+        if self.enough:
+            return 1 if self.failed else 0
         if self.interrupted and self.left and not self.over_budget:
             return 130
         return 1 if self.failed or self.left else 0

@@ -24,6 +24,8 @@ class Progress:
     """Cells that the budget holds back."""
     cost: Callable[[], str] | None = None
     """Says what the study has cost so far, where someone measures it."""
+    forecast: str = ""
+    """What is foretold so far, where someone fits beside the run."""
     began: float = field(default_factory=time.monotonic)
     running: set[str] = field(default_factory=set)
     """Cells that have reached a point and not their end."""
@@ -132,6 +134,8 @@ class Progress:
         parts += [f"{self.share:.0%}", f"{self.cells_per_second:.1f} cells/s", self.eta()]
         if self.cost:
             parts.append(self.cost())
+        if self.forecast:
+            parts.append(self.forecast)
         return " · ".join(parts)
 
 

@@ -58,6 +58,8 @@ class NoTracker:
 
     def alert(self, text: str) -> None: ...
 
+    def note_forecast(self, values: Mapping[str, float]) -> None: ...
+
     def close(self, timeout_seconds: float | None = None) -> TrackingOutcome:
         return TrackingOutcome()
 
@@ -144,6 +146,10 @@ class Tracker:
     def warn(self, message: str) -> None:
         """Something that the person who pays should hear of, such as a node that is not used any more."""
         self.note_costs({"warnings": "\n".join(filter(None, (self._costs.get("warnings"), message)))})
+
+    def note_forecast(self, values: Mapping[str, float]) -> None:
+        """What a fit beside the run foretells at the target: `fit/forecast`, `fit/interval` and so on."""
+        self._queue.put((self._runs.send_forecast, (dict(values),)))
 
     def alert(self, text: str) -> None:
         """Something that somebody should hear of now."""

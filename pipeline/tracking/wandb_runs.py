@@ -234,6 +234,20 @@ class WandbRuns:
         finally:
             run.finish()
 
+    def send_forecast(self, values: Mapping[str, float]) -> None:
+        """What is foretold at the target so far, a step of one run's history a fit."""
+        run = self._open(
+            id=f"{self.study.name}-forecast",
+            name=f"{self.study.name} forecast",
+            job_type="forecast",
+            tags=[self.study.name, "forecast"],
+            config={"study": self.study.name, "trainer": self.study.trainer},
+        )
+        try:
+            run.log({f"fit/{name}": value for name, value in values.items()})
+        finally:
+            run.finish()
+
     def send_alert(self, text: str) -> None:
         """An alert, which W&B passes on by mail or as its user has asked for."""
         run = self._open(

@@ -26,7 +26,8 @@ from pipeline.verbs.verb import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.forecasts import Entry
+    from pipeline.forecasts import Entry, Targets
+    from pipeline.rescale import Glance, Live
     from pipeline.run import Costs, Executor, Outcome, Schedule
 
 TRACKING_CLOSE_SECONDS = 60.0
@@ -59,7 +60,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--budget", metavar="LIMIT", help="what the study may cost in all: 40gpu-hours, 8h100-hours, 200usd")
     add("--trim", action="store_true", help="hold back the cells that the budget does not cover")
     add("--order", choices=("longest", "design"), default="longest", help="design: cells that teach most start first")
-    add("--target", metavar="TARGET", action="append", default=[], help="of --order design: 'parameters=7e9, step=1e5'")
+    add(
+        "--refit",
+        metavar="PERIOD",
+        help="fit beside the run so often, as 5m, and show the forecast at --target tighten",
+    )
+    add("--until", metavar="RULE", help="stop once the forecast is narrow enough: 'interval <= 5%%'")
+    add(
+        "--target",
+        metavar="TARGET",
+        action="append",
+        default=[],
+        help="of --order design and --refit: 'parameters=7e9, step=1e5' (default: of the study's growth, or held out)",
+    )
     add("--no-forecast", action="store_true", help="run held-out cells without writing down what the laws say of them")
     add(
         "--wait",
@@ -88,8 +101,10 @@ def run(options: argparse.Namespace) -> int:
     budget = Budget.parse(options.budget, Prices.parse(options.price)) if options.budget else None
     if options.trim and not budget:
         raise PipelineError("--trim holds back what a budget does not cover: give --budget too, such as 40gpu-hours")
-    if options.target and options.order != "design":
-        raise PipelineError("--target is for --order design, which starts what teaches most about it")
+    if options.target and options.order != "design" and not options.refit:
+        raise PipelineError("--target is for --order design, which starts what teaches most about it, and for --refit")
+    if options.until and not options.refit:
+        raise PipelineError("--until asks for a forecast: give --refit too, as in --refit 5m")
     if options.workers and options.executor == "inline":
         raise PipelineError("--workers is for Ray: --executor inline trains in this process alone")
     study, store = study_and_store(options)
@@ -101,7 +116,8 @@ def run(options: argparse.Namespace) -> int:
         planned = made.to_run(retry_failed=options.retry == "failed")
         if planned:
             order = _by_design(options, made.study) if options.order == "design" else None
-            how = {"trim": options.trim, "forecast": not options.no_forecast, "order": order}
+            live = _live(options, made.study) if options.refit else None
+            how = {"trim": options.trim, "forecast": not options.no_forecast, "order": order, "live": live}
             ran = run_cells(options, made, planned, writer, budget, **how)
             show_run(made.study, ran)
             return ran.exit_code
@@ -119,9 +135,11 @@ def run_cells(
     trim: bool = False,
     forecast: bool = True,
     order: Callable[[Sequence[PlannedCell], Executor], Schedule] | None = None,
+    live: Callable[..., Live] | None = None,
 ) -> Ran:
     """Run planned cells, those that are held out after their forecasts. options: those of `add_running`. order: in
-    which those are started that laws are fitted to; the longest first where left out."""
+    which those are started that laws are fitted to; the longest first where left out. live: makes what fits beside the
+    run, given whom to tell."""
     from pipeline.forecasts import ForecastFirst, Ledger, forecast_held_out
     from pipeline.run import Costs, Display, Driver, Progress, make_executor, use_one_thread
     from pipeline.tracking import make_tracker
@@ -168,13 +186,26 @@ def run_cells(
 
         ordered = (lambda cells: order(cells, executor)) if order else None
         first = ForecastFirst(study, planned, write_forecasts, beside=options.executor != "inline", order=ordered)
-        outcome = Driver(
+
+        def show_forecast(glance: Glance) -> None:
+            progress.forecast = f"{glance.law} {glance.median:.4g} ±{glance.interval:.1%}"
+            values = {"forecast": glance.median, "low": glance.low, "high": glance.high}
+            tracker.note_forecast({**values, "interval": glance.interval, "rows": glance.rows})
+
+        watch = live(show_forecast) if live else None
+        driver = Driver(
             study=study,
             writer=writer,
             executor=executor,
-            listeners=(display, tracker, first),
+            listeners=(display, tracker, first, *((watch,) if watch else ())),
             costs=costs,
-        ).run(first if forecast else ordered(planned) if ordered else planned, made.throughput)
+        )
+        if watch:
+            watch.stop = driver.stop
+        outcome = driver.run(first if forecast else ordered(planned) if ordered else planned, made.throughput)
+        if watch and not outcome.terminated:
+            watch.look()
+        outcome.enough = watch.enough if watch and outcome.left else ""
         tracker.note_costs(outcome.account.facts())
         if outcome.terminated:
             haste.append(True)  # Who stops us does not wait for W&B, or for Ray; `unsl sync` sends what W&B lacks.
@@ -187,15 +218,45 @@ def run_cells(
     )
 
 
-def _by_design(options: argparse.Namespace, study: Study) -> Callable[[Sequence[PlannedCell], Executor], Schedule]:
-    """Cells in the order in which they teach about --target; what the study holds out where none is named."""
+def _live(options: argparse.Namespace, study: Study) -> Callable[..., Live]:
+    """What fits beside the run, as --refit, --until and --target ask for."""
+    from pipeline.rescale import Live, leading_law, parse_period
+    from pipeline.study import parse_until
+
+    every, until = parse_period(options.refit), parse_until(options.until) if options.until else None
+    targets = _targets(options, study)
+
+    def make(told: Callable[[Glance], None]) -> Live:
+        return Live(
+            study,
+            Store(options.store, study.name),
+            targets,
+            leading_law(study),
+            every=every,
+            until=lambda interval: bool(until and until.evaluate({"interval": interval, "rounds": len(study.grown)})),
+            told=[told],
+        )
+
+    return make
+
+
+def _targets(options: argparse.Namespace, study: Study) -> Targets:
+    """What --target names; else what the study grows for, or what it holds out."""
     from pipeline.forecasts import held_out_targets
-    from pipeline.rescale import ByDesign, chooser, leading_law, read_targets
+    from pipeline.rescale import read_targets
 
     texts = options.target or (study.growth.targets if study.growth else ())
     targets = read_targets(study, texts) if texts else held_out_targets(study)
     if not len(targets):
-        raise PipelineError("--order design: the study holds nothing out, so say --target 'parameters=7e9, step=1e5'")
+        raise PipelineError("the study holds nothing out, so say what it shall foretell: --target 'parameters=7e9'")
+    return targets
+
+
+def _by_design(options: argparse.Namespace, study: Study) -> Callable[[Sequence[PlannedCell], Executor], Schedule]:
+    """Cells in the order in which they teach about --target; what the study holds out where none is named."""
+    from pipeline.rescale import ByDesign, chooser, leading_law
+
+    targets = _targets(options, study)
 
     def order(cells: Sequence[PlannedCell], executor: Executor) -> Schedule:
         # With a store of its own: it is read in another thread than the writer's.
@@ -213,6 +274,8 @@ def show_run(study: Study, ran: Ran, *, goes_on: str = "run") -> None:
     if ran.entries:
         print(_written(ran.entries))
     left = f", {outcome.left} left to run: unsl {goes_on} {study.address} goes on" if outcome.left else ""
+    if outcome.enough:
+        print(f"stopped with {outcome.left} cells left, since {outcome.enough}")
     print(
         f"{study.name}: {outcome.done} done, {outcome.diverged} diverged, {outcome.failed} failed "
         f"in {clock(outcome.seconds)}{left}\n"

@@ -34,16 +34,15 @@ def run(options: argparse.Namespace) -> int:
     accounts = Accounts.read(store.folder)
     latest = accounts.all[-1] if accounts.all else None
     progress = Progress.read(made, records, since=holder.started, now=time.time()) if holder else None
-    rounds = store.rounds() if study.growth else []
-    alarms = []
-    if rounds:
-        from pipeline.rescale import current_alarms
+    from pipeline.rescale import current_alarms, read_glances
 
-        alarms = current_alarms(rounds)
+    rounds = store.rounds() if study.growth else []
+    alarms, glances = current_alarms(rounds), read_glances(store.folder)
     facts = {
         "study": study.name,
         "alarms": alarms,
         "rounds": len(rounds),
+        "forecast": vars(glances[-1]) if glances else None,
         "round_is_open": bool(rounds) and rounds[-1].closed is None,
         "cells": len(made.cells),
         "states": made.counts(),
@@ -77,6 +76,9 @@ def run(options: argparse.Namespace) -> int:
     if progress:
         rate = 60 * progress.cells_per_second
         print(f"{len(progress.running)} running, {progress.share:.0%} done, {rate:.3g} cells/min, {progress.eta()}")
+    if glances:
+        ago = (time.time() - glances[-1].at) / 60
+        print(f"forecast, {ago:.0f} minutes ago: {glances[-1].to_text()}, ±{glances[0].interval:.1%} at first")
     if failed:
         show.failures(failed, tracebacks=options.failed)
     return 0

@@ -11,21 +11,15 @@ import signal
 from pathlib import Path
 
 import pytest
-from rehearsal import make_study, write_study
+from growing import STUDY, check
+from rehearsal import write_study
 
-from pipeline import Growth, Split, cli
-from pipeline.forecasts import Ledger
-from pipeline.plan import Accounts, Budget
+from pipeline import cli
 from pipeline.store import Store
-from pipeline.study import NEWEST_ROUND
 
 ROUNDS = 10
 CHANGES = 120
 """Changes of files that a call makes, about: kills are drawn among them, and some calls end before theirs."""
-GROWTH = Growth(
-    axes={"parameters": 2}, target="parameters=1e5, dataset_size=1e5, step=512", budget="1cpu-hours", rule="grid"
-)
-STUDY = make_study(split=Split(held_out=NEWEST_ROUND), growth=GROWTH)
 
 
 def call() -> int:
@@ -56,33 +50,6 @@ def begun(kill_at: int) -> int:
         os._exit(call())
     except BaseException:
         os._exit(99)
-
-
-def check(store: Store) -> None:
-    """What holds at every moment."""
-    study, rounds, records = store.grown(STUDY), store.rounds(), store.records()
-    ledger = Ledger(store.folder)
-    assert ledger.verify(records) == []
-    table = store.table()
-    assert not table.duplicated(["cell", "step", "inference_steps"]).any(), "no cell twice"
-    said: dict[str, int] = {}
-    for entry in ledger.entries():
-        for cell in set(entry.targets.get("cell", ())):
-            said[cell] = said.get(cell, 0) + 1
-    for one in rounds:
-        cells = {cell.id for cell in study.build(one.cells)}
-        assert cells & records.keys() <= said.keys(), "no cell starts without its forecast"
-        assert all(said.get(cell, 0) <= 1 for cell in cells), "no forecast is there twice"
-        others = {cell.id for other in rounds if other is not one for cell in study.build(other.cells)}
-        assert not cells & others, "no cell in two rounds"
-        if one.closed is not None:
-            assert one.closed["done"] == len(cells) and not one.closed["left"]
-            blind = sum(row["forecasts"] for row in one.closed["scores"])
-            assert blind == 6 * len(cells), "every forecast was blind, and was scored"
-    held = Accounts.read(store.folder).held
-    for one in rounds[-1:]:
-        budget = Budget.parse(one.facts["budget"])
-        assert budget.spent(held) - budget.spent(one.facts["held"]) <= budget.amount
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked here")

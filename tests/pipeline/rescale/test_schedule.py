@@ -9,7 +9,9 @@ from pipeline.rescale import is_due, parse_period
 from pipeline.rescale.schedule import unix_seconds
 
 
-@pytest.mark.parametrize("text, seconds", [("7d", 604_800), ("12h", 43_200), ("30m", 1_800), ("1w", 604_800)])
+@pytest.mark.parametrize(
+    "text, seconds", [("7d", 604_800), ("12h", 43_200), ("30m", 1_800), ("90s", 90), ("1w", 604_800)]
+)
 def test_periods(text, seconds):
     assert parse_period(text) == seconds
 

@@ -150,6 +150,11 @@ BAD = [
     (f"{NEXT} --cost '6*N*D' --budget 4gpu-hours", "of a table it is a number in the unit of --cost"),
     (f"{NEXT} --cost '6*N*D'", "has no row that waits for its loss, and is no grid"),
     ("run unrun --target 'step=3'", "--target is for --order design"),
+    ("run unrun --until 'interval <= 5%'", "--until asks for a forecast: give --refit too"),
+    ("run unrun --refit 5", "'5' is no period: write 30m, 12h, 7d or 1w"),
+    ("run unrun --refit 5m --until 'intervall <= 5%'", "did you mean 'interval'"),
+    ("run unrun --refit 5m --until 'interval <='", "cannot read the expression"),
+    ("run unrun --refit 5m --target 'step=3'", "must say parameters, dataset_size too"),
     ("run unrun --order shortest", "invalid choice: 'shortest'"),
     (f"run unrun {INLINE} --order design --target 'step=3'", "must say parameters, dataset_size too"),
     # Rehearsals.
