@@ -93,6 +93,8 @@ BLOCK = Block(
     },
     family="language",
     spending={
-        "cpu": Spending(cost="6 * parameters * examples", budgets=(1e10, 1e11, 1e12), fixed={"dataset_size": 262_144}),
+        "cpu": Spending(
+            cost="6 * parameters * examples", budgets=(3e9, 1e10, 3e10, 1e11), fixed={"dataset_size": 262_144}
+        ),
     },
 )
