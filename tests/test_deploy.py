@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -25,7 +27,24 @@ def cluster(name: str) -> dict:
 
 
 def manifest(name: str) -> dict:
-    return yaml.safe_load((ROOT / "deploy" / name).read_text())
+    return next(yaml.safe_load_all((ROOT / "deploy" / name).read_text()))
+
+
+def part(name: str, kind: str) -> dict:
+    """One of the things that a file of several makes."""
+    return next(one for one in yaml.safe_load_all((ROOT / "deploy" / name).read_text()) if one["kind"] == kind)
+
+
+def round_job() -> dict:
+    """The RayJob that the weekly CronJob creates."""
+    return yaml.safe_load(part("rescale.yaml", "ConfigMap")["data"]["rayjob.yaml"])
+
+
+def cluster_spec(name: str) -> dict:
+    """Of a cluster that stays, or of one that a job brings."""
+    made = round_job() if name == "rescale.yaml" else manifest(name)
+    spec = made["spec"].get("jobTemplate", made["spec"])
+    return spec.get("rayClusterSpec", spec)
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
@@ -80,6 +99,8 @@ FIELDS = {
     "RayJob": {"entrypoint", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "backoffLimit", "submitterConfig"}
     | {"rayClusterSpec", "activeDeadlineSeconds", "submissionMode", "runtimeEnvYAML", "suspend", "clusterSelector"},
     "RayCluster": {"rayVersion", "enableInTreeAutoscaling", "autoscalerOptions", "headGroupSpec", "workerGroupSpecs"},
+    # All that there is: no concurrencyPolicy, no history limits.
+    "RayCronJob": {"schedule", "timeZone", "suspend", "jobTemplate"},
     "autoscaler": {"version", "idleTimeoutSeconds", "upscalingMode", "resources", "env", "image"},
     "head": {"rayStartParams", "serviceType", "template", "headService", "labels", "resources"},
     "worker": {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template", "numOfHosts"},
@@ -87,12 +108,16 @@ FIELDS = {
 """Fields of KubeRay's ray.io/v1 resources that may be used here: an unknown one would be refused, or dropped unsaid."""
 
 
-@pytest.mark.parametrize("name", ["rayjob.yaml", "raycluster.yaml"])
+WITH_A_CLUSTER = ["rayjob.yaml", "raycluster.yaml", "rescale.yaml", "raycronjob.yaml"]
+
+
+@pytest.mark.parametrize("name", WITH_A_CLUSTER)
 def test_manifests_use_fields_that_kuberay_knows(name):
-    made = manifest(name)
+    made = round_job() if name == "rescale.yaml" else manifest(name)
     assert made["apiVersion"] == "ray.io/v1"
     assert made["spec"].keys() <= FIELDS[made["kind"]]
-    of_cluster = made["spec"].get("rayClusterSpec", made["spec"])
+    assert made["spec"].get("jobTemplate", {}).keys() <= FIELDS["RayJob"]
+    of_cluster = cluster_spec(name)
     assert of_cluster.keys() <= FIELDS["RayCluster"]
     assert of_cluster["autoscalerOptions"].keys() <= FIELDS["autoscaler"]
     assert of_cluster["headGroupSpec"].keys() <= FIELDS["head"]
@@ -103,10 +128,9 @@ def test_manifests_use_fields_that_kuberay_knows(name):
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
 
 
-@pytest.mark.parametrize("name", ["rayjob.yaml", "raycluster.yaml"])
+@pytest.mark.parametrize("name", WITH_A_CLUSTER)
 def test_pods_have_the_store_and_the_head_knows_the_workers(name, monkeypatch):
-    spec = manifest(name)["spec"]
-    of_cluster = spec.get("rayClusterSpec", spec)
+    of_cluster = cluster_spec(name)
     (head,) = of_cluster["headGroupSpec"]["template"]["spec"]["containers"]
     (group,) = of_cluster["workerGroupSpecs"]
     (worker,) = group["template"]["spec"]["containers"]
@@ -126,6 +150,7 @@ def commands() -> list[str]:
     """Every `unsl` command that the manifests and the README's page for operators use."""
     (container,) = manifest("cronjob.yaml")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     found = [manifest("rayjob.yaml")["spec"]["entrypoint"], *container["args"][0].split(" && ")]
+    found += [round_job()["spec"]["entrypoint"], manifest("raycronjob.yaml")["spec"]["jobTemplate"]["entrypoint"]]
     page = (ROOT / "README.md").read_text().split("## On a cluster")[1].split("\n## ")[0]
     return found + re.findall(r"(?:-- |^)(unsl [^#\n]+?)\s*(?:#.*)?$", page, re.MULTILINE)
 
@@ -151,3 +176,46 @@ def test_the_cron_job_waits_for_nobody_and_leaves_its_exit_code():
     assert container["command"][:4] == ["ray", "job", "submit", "--"]
     assert json.dumps(container["env"]).count("http://unsl-head-svc:8265") == 1
     assert manifest("raycluster.yaml")["metadata"]["name"] == "unsl", "KubeRay names the head's service after it"
+
+
+def test_a_round_is_a_job_with_a_cluster_of_its_own_that_goes():
+    for spec in (round_job()["spec"], manifest("raycronjob.yaml")["spec"]["jobTemplate"]):
+        assert spec["shutdownAfterJobFinishes"] and spec["ttlSecondsAfterFinished"] > 0
+        assert spec["backoffLimit"] == spec["submitterConfig"]["backoffLimit"] == 0
+        assert "--every" in spec["entrypoint"], "or a stroke that comes twice begins two rounds"
+
+
+def test_the_weekly_cron_job_may_create_its_ray_job_and_waits_for_it():
+    job = part("rescale.yaml", "CronJob")["spec"]
+    assert job["concurrencyPolicy"] == "Forbid" and job["jobTemplate"]["spec"]["backoffLimit"] == 0
+    pod = job["jobTemplate"]["spec"]["template"]["spec"]
+    role, binding = part("rescale.yaml", "Role"), part("rescale.yaml", "RoleBinding")
+    assert role["rules"] == [{"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["create", "get"]}]
+    account = part("rescale.yaml", "ServiceAccount")["metadata"]["name"]
+    assert pod["serviceAccountName"] == account == binding["subjects"][0]["name"]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    (volume,), (container,) = pod["volumes"], pod["containers"]
+    assert volume["configMap"]["name"] == part("rescale.yaml", "ConfigMap")["metadata"]["name"]
+    assert container["volumeMounts"][0]["mountPath"] == "/round" and "/round/rayjob.yaml" in container["args"][0]
+    assert "generateName" in round_job()["metadata"], "a fixed name would be there already"
+
+
+@pytest.mark.parametrize("statuses, code", [(["", "Running", "Complete"], 0), (["Initializing", "Failed"], 1)])
+def test_the_pod_ends_as_its_round_does(statuses, code, tmp_path):
+    """Its own script, with a kubectl that tells one status after another."""
+    (container,) = part("rescale.yaml", "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    for number, status in enumerate(statuses):
+        (tmp_path / str(number)).write_text(status)
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(
+        "#!/bin/sh\ncd $(dirname $0)\n"
+        "[ $1 = create ] && { echo rayjob.ray.io/unsl-round-x; exit; }\n"
+        "[ $2 = rayjob.ray.io/unsl-round-x ] || exit 9\n"
+        "first=$(ls | grep '^[0-9]*$' | head -1); cat $first; rm $first\n"
+    )
+    kubectl.chmod(0o755)
+    (tmp_path / "sleep").write_text("#!/bin/sh\n")
+    (tmp_path / "sleep").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run([*container["command"], container["args"][0]], env={"PATH": path}, timeout=30)
+    assert done.returncode == code

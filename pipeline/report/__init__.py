@@ -24,6 +24,7 @@ from pipeline.report.facts import Facts, LedgerFacts
 from pipeline.report.gather import study_facts, versions
 from pipeline.report.ledger import ledger_facts
 from pipeline.report.page import panels, render
+from pipeline.report.rounds import round_facts
 from pipeline.report.serving import serve
 from pipeline.report.writing import write_report
 
@@ -33,6 +34,7 @@ __all__ = [
     "ledger_facts",
     "panels",
     "render",
+    "round_facts",
     "serve",
     "study_facts",
     "versions",

@@ -424,6 +424,8 @@ class Facts:
     description: str = ""
     date: str = ""
     running: bool = False
+    alarms: tuple[str, ...] = ()
+    """What should be heard before all else."""
     metric: MetricFacts
     tasks: tuple[TaskFacts, ...]
     provenance: Provenance

@@ -57,6 +57,7 @@ def study_facts(
     allocation: Allocation | None = None,
     rounds: Sequence[Round] = (),
     next_runs: Sequence[NextRun] = (),
+    alarms: Sequence[str] = (),
 ) -> Facts:
     """The facts of a study.
 
@@ -77,6 +78,7 @@ def study_facts(
         description=description.strip(),
         date=date.isoformat() if date else "",
         running=running,
+        alarms=tuple(alarms),
         metric=metric_facts(study.metric),
         tasks=tuple(task_facts(one.divided, one.comparisons, name=name, units=counted) for name, one in tasks.items()),
         provenance=_provenance(study, list(tasks.values()), records, command or f"unsl report {study.name}", asked),

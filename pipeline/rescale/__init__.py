@@ -5,6 +5,7 @@ before they run and scored after. So every round is a blind test, and the split 
 same in all of them.
 """
 
+from pipeline.rescale import rehearsal
 from pipeline.rescale.alarms import current_alarms
 from pipeline.rescale.drift import Drift, Drifts, drift
 from pipeline.rescale.growth import Candidate, Choice, beyond_the_grid, cheapest, most_telling, rows_of
@@ -44,5 +45,6 @@ __all__ = [
     "next_rows",
     "parse_period",
     "read_targets",
+    "rehearsal",
     "rows_of",
 ]

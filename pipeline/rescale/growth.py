@@ -13,7 +13,7 @@ import numpy as np
 from fitting import Design, Fit, design
 from pipeline.errors import PipelineError
 from pipeline.forecasts import Targets
-from pipeline.study import Cell, Literal, Study, larger, point_columns
+from pipeline.study import Axis, Cell, Literal, Study, larger, point_columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def beyond_the_grid(study: Study) -> list[Candidate]:
     Raises PipelineError where all are refused, or an axis that is to grow holds no numbers.
     """
     known = {cell.id for cell in study.cells}
-    axes = [_values(study, axis.name, axis.fields, [dict(one) for one in axis.settings()]) for axis in study.axes]
+    axes = [_with_next(study, axis) for axis in study.axes]
     found, refused = [], ""
     for settings in itertools.product(*axes, ({"seed": seed} for seed in study.seeds)):
         varied = {name: value for one in settings for name, value in one.items()}
@@ -62,22 +62,27 @@ def beyond_the_grid(study: Study) -> list[Candidate]:
     return found
 
 
-def _values(study: Study, axis: str, fields: Sequence[str], settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def axis_values(study: Study, axis: Axis) -> list[dict[str, Any]]:
+    """All values that an axis has had, in the grid and then in the rounds, each as fields with their values."""
+    settings = [dict(one) for one in axis.settings()]
+    for cell in (cell for cells in study.grown for cell in cells):
+        one = {name: cell[name] for name in axis.fields if name in cell}
+        if len(one) == len(axis.fields) and one not in settings:
+            settings.append(one)
+    return settings
+
+
+def _with_next(study: Study, axis: Axis) -> list[dict[str, Any]]:
     """All values that an axis has had, then its next one where it grows."""
-    for cells in study.grown:
-        for cell in cells:
-            if (one := {name: cell[name] for name in fields if name in cell}) not in settings and len(one) == len(
-                fields
-            ):
-                settings.append(one)
-    factor = study.growth.axes.get(axis) if study.growth else None
+    settings = axis_values(study, axis)
+    factor = study.growth.axes.get(axis.name) if study.growth else None
     if factor is None:
         return settings
     try:
-        last = max(settings, key=lambda one: tuple(float(one[name]) for name in fields))
+        last = max(settings, key=lambda one: tuple(float(one[name]) for name in axis.fields))
     except (TypeError, ValueError) as error:
         raise PipelineError(
-            f"study '{study.name}': the axis '{axis}' cannot grow, since it holds no numbers"
+            f"study '{study.name}': the axis '{axis.name}' cannot grow, since it holds no numbers"
         ) from error
     return [*settings, larger(last, factor)]
 

@@ -183,7 +183,11 @@ def close(study: Study, store: Store, one: Round, *, budget: Budget, left: Seque
     entries = Ledger(store.folder).entries() if not checked.faults else []
     scored = of_cells(checked.scored, entries, cells) if entries else checked.scored
     began = Knowledge.from_json(one.facts["knowledge"])
-    known, _ = learn(study, store, one.facts["targets"])
+    unrun = {cell.cell.id for cell in left}
+    dropped = [dict(settings) for settings in one.cells if _id(study, settings) in unrun]
+    # What is fitted now is what the next round will find: cells that are left are none of the study's any more.
+    added = tuple(settings for settings in one.cells if dict(settings) not in dropped)
+    known, _ = learn(replace(study, grown=(*study.grown[: one.number - 1], added)), store, one.facts["targets"])
     held = Accounts.read(store.folder).held
     spent = budget.spent(held) - budget.spent(one.facts["held"])
     drifts = drift(began, known)
@@ -193,14 +197,13 @@ def close(study: Study, store: Store, one: Round, *, budget: Budget, left: Seque
     alarms += [
         text for text in (not_narrowing(began, known, law, spent=spent, budget=budget.amount, unit=unit),) if text
     ]
-    unrun = {cell.cell.id for cell in left}
     facts = {
         "held": dict(held),
         "spent": spent,
         "unit": unit,
         "done": sum(records[cell].finished for cell in cells if cell in records),
         "failed": sum(records[cell].status == "failed" for cell in cells if cell in records),
-        "left": [dict(settings) for settings in one.cells if _id(study, settings) in unrun],
+        "left": dropped,
         "scores": replace(checked, scored=scored).to_json()["laws"],
         "knowledge": known.to_json(),
         "drift": _to_json(drifts),

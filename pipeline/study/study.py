@@ -132,6 +132,7 @@ class Study:
     def standing(self, cells: Sequence[str]) -> dict[str, np.ndarray]:
         """What the table says of cells beside what was measured, a row each: whether the grid has them, and in a study
         that grows their `round` and the `newest`."""
+        self.check()
         known = self.rounds
         found = {"in_grid": np.array([cell in known for cell in cells], int)}
         if self.growth:

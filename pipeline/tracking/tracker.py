@@ -56,6 +56,8 @@ class NoTracker:
 
     def warn(self, message: str) -> None: ...
 
+    def alert(self, text: str) -> None: ...
+
     def close(self, timeout_seconds: float | None = None) -> TrackingOutcome:
         return TrackingOutcome()
 
@@ -71,10 +73,18 @@ def make_tracker(mode: str, *, study: Study, folder: str, store: Store | None = 
 
 
 def sync(
-    mode: str, *, study: Study, store: Store, folder: str, timeout_seconds: float | None = None
+    mode: str,
+    *,
+    study: Study,
+    store: Store,
+    folder: str,
+    alerts: Sequence[str] = (),
+    timeout_seconds: float | None = None,
 ) -> TrackingOutcome:
-    """Send what W&B lacks of a study's store, unfinished cells and the last fit included."""
+    """Send what W&B lacks of a study's store, unfinished cells and the last fit included; alerts first."""
     tracker = make_tracker(mode, study=study, folder=folder, store=store)
+    for text in alerts:
+        tracker.alert(text)
     tracker.catch_up_fit(store)
     tracker.catch_up(store, unfinished=True)
     return tracker.close(timeout_seconds)
@@ -134,6 +144,10 @@ class Tracker:
     def warn(self, message: str) -> None:
         """Something that the person who pays should hear of, such as a node that is not used any more."""
         self.note_costs({"warnings": "\n".join(filter(None, (self._costs.get("warnings"), message)))})
+
+    def alert(self, text: str) -> None:
+        """Something that somebody should hear of now."""
+        self._queue.put((self._runs.send_alert, (text,)))
 
     def close(self, timeout_seconds: float | None = None) -> TrackingOutcome:
         """Send the rest, for so long at most, and say what came of it. Never raises.

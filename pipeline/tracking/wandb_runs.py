@@ -234,6 +234,20 @@ class WandbRuns:
         finally:
             run.finish()
 
+    def send_alert(self, text: str) -> None:
+        """An alert, which W&B passes on by mail or as its user has asked for."""
+        run = self._open(
+            id=f"{self.study.name}-costs",
+            name=f"{self.study.name} costs",
+            job_type="costs",
+            tags=[self.study.name, "costs"],
+            config={"study": self.study.name, "trainer": self.study.trainer},
+        )
+        try:
+            run.alert(title=self.study.name, text=text, level="WARN")
+        finally:
+            run.finish()
+
     def _folder_of(self, run: Any) -> str:
         """Name of the folder with a run's offline files."""
         return "" if self.online else os.path.basename(os.path.dirname(run.dir))

@@ -11,6 +11,7 @@ from pipeline.verbs.ledger import LEDGER
 from pipeline.verbs.new import NEW
 from pipeline.verbs.next import NEXT
 from pipeline.verbs.plan import PLAN
+from pipeline.verbs.rehearse import REHEARSE
 from pipeline.verbs.report import REPORT
 from pipeline.verbs.reproduce import REPRODUCE
 from pipeline.verbs.rescale import RESCALE
@@ -23,5 +24,5 @@ __all__ = ["VERBS", "Verb", "end"]
 
 VERBS = (
     *(NEW, CHECK_TRAINER, PLAN, RUN, STATUS, FIT),
-    *(FORECAST, LEDGER, CHECK, ALLOCATE, NEXT, RESCALE, REPRODUCE, REPORT, EXAM, SYNC),
+    *(FORECAST, LEDGER, CHECK, ALLOCATE, NEXT, REHEARSE, RESCALE, REPRODUCE, REPORT, EXAM, SYNC),
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.analysis import analyse, fingerprint
 from pipeline.errors import PipelineError
-from pipeline.store import CellRecord, SavedFit, Store
+from pipeline.store import CellRecord, Round, SavedFit, Store
 from pipeline.study import Study
 from pipeline.verbs.output import read_json, say, write_json
 from pipeline.verbs.run import TRACKING_CLOSE_SECONDS
@@ -79,14 +79,16 @@ def make_report(study: Study, store: Store, path: str, options: argparse.Namespa
 
     options: `laws`, `seed` and `wandb`.
     """
-    from pipeline.report import panels, study_facts, write_report
+    from pipeline.report import panels, round_facts, study_facts, write_report
+    from pipeline.rescale import current_alarms
     from pipeline.tracking import make_tracker, runs_url
 
     points, records, running = store.table(), store.records(), store.holder() is not None
     beside = os.path.splitext(path)[0] + ".json"
     changes, ledger = question_changes(study, store), _ledger(study, store, points)
+    rounds = store.rounds() if study.growth else []
     made_from = fingerprint(study, points, laws=names(options.laws), seed=options.seed)
-    made_from += f"-{_state(records, running, changes, ledger)}"
+    made_from += f"-{_state(records, running, changes, ledger, rounds)}"
     kept = read_json(beside) if os.path.exists(path) else {}
     if kept.get("made_from") == made_from:
         return kept, True
@@ -99,6 +101,8 @@ def make_report(study: Study, store: Store, path: str, options: argparse.Namespa
         running=running,
         run_url=runs_url(options.wandb, study=study),
         ledger=ledger,
+        rounds=round_facts(rounds),
+        alarms=current_alarms(rounds),
     )
     write_report(facts, path)
     table = analysis.to_json()
@@ -129,10 +133,17 @@ def _ledger(study: Study, store: Store, points: Any) -> LedgerFacts | None:
     return ledger_facts([] if checked.faults else Ledger(store.folder).entries(), checked)
 
 
-def _state(records: Mapping[str, CellRecord], running: bool, changes: Sequence[str], ledger: LedgerFacts | None) -> str:
+def _state(
+    records: Mapping[str, CellRecord],
+    running: bool,
+    changes: Sequence[str],
+    ledger: LedgerFacts | None,
+    rounds: Sequence[Round],
+) -> str:
     """Changes when anything but the points does that a report shows."""
     known = sorted((one.id, one.status, one.failure, one.message) for one in records.values())
-    return hashlib.sha256(repr((known, running, list(changes), ledger)).encode()).hexdigest()
+    closed = [one.number for one in rounds if one.closed is not None]
+    return hashlib.sha256(repr((known, running, list(changes), ledger, closed)).encode()).hexdigest()
 
 
 def _rows(table: dict[str, Any]) -> list[dict[str, Any]]:

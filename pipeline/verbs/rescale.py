@@ -164,7 +164,9 @@ class Call:
             for ending in () if local else ("html", "json"):
                 with open(path.removesuffix("html") + ending, "rb") as file:
                     store.folder.write(f"report.{ending}", file.read())
-        outcome = sync(self.options.wandb, study=study, store=store, folder=tracking_folder(store))
+        alarms = [f"round {one.number}: {text}" for text in (one.closed or {}).get("alarms", ())]
+        folder = tracking_folder(store)
+        outcome = sync(self.options.wandb, study=study, store=store, folder=folder, alerts=alarms)
         mark_reported(store.folder, one.number)
         say(f"report: {store.folder.path('report.html')}", outcome.message)
 

@@ -129,3 +129,44 @@ def proposal(facts: Mapping[str, Any]) -> None:
             for one in facts["next"]
         ],
     )
+
+
+def rehearsed(facts: Mapping[str, Any]) -> None:
+    """What a rehearsal says, a line a grid."""
+    truth = "" if facts["truth"] == facts["law"] else f", truths drawn by {facts['truth']}"
+    print(
+        f"{facts['law']} at {'; '.join(facts['targets'])}: truths from the {facts['from']}{truth}, noise "
+        f"{facts['noise']:.2%}"
+    )
+    how = "" if facts["measured_throughput"] else ", by an assumed speed"
+    table(
+        [
+            "grid",
+            "cells",
+            f"{facts['device']}-hours{how}",
+            "off by (median)",
+            "9 of 10 within",
+            "interval",
+            "held 50%",
+            "held 90%",
+        ],
+        [
+            (
+                one["grid"],
+                str(one["cells"]),
+                f"{one['hours']:.3g}" + (f" (+{one['more_hours']:.3g})" if one["more_hours"] > 0 else ""),
+                *(
+                    (
+                        f"±{one['error']:.1%}",
+                        f"±{one['error_90']:.1%}",
+                        f"±{one['interval']:.1%}",
+                        f"{one['held_50']:.0%}",
+                        f"{one['held_90']:.0%}",
+                    )
+                    if one["fitted"]
+                    else ("no draw could be fitted", "", "", "", "")
+                ),
+            )
+            for one in facts["grids"]
+        ],
+    )

@@ -34,8 +34,17 @@ def run(options: argparse.Namespace) -> int:
     accounts = Accounts.read(store.folder)
     latest = accounts.all[-1] if accounts.all else None
     progress = Progress.read(made, records, since=holder.started, now=time.time()) if holder else None
+    rounds = store.rounds() if study.growth else []
+    alarms = []
+    if rounds:
+        from pipeline.rescale import current_alarms
+
+        alarms = current_alarms(rounds)
     facts = {
         "study": study.name,
+        "alarms": alarms,
+        "rounds": len(rounds),
+        "round_is_open": bool(rounds) and rounds[-1].closed is None,
         "cells": len(made.cells),
         "states": made.counts(),
         "driver": {name: getattr(holder, name) for name in ("process", "host", "started")} if holder else None,
@@ -52,7 +61,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         write_json(options.json, facts)
         return 0
+    for alarm in alarms:
+        print(f"ALARM: {alarm}")
     print(f"{study.name}: {len(made.cells)} cells: {made.states()}; {facts['points']} points")
+    if rounds:
+        print(f"round {len(rounds)}, begun {rounds[-1].opened}: {'under way' if facts['round_is_open'] else 'closed'}")
     print(
         f"spent: {Prices.parse(options.price).show(accounts.held)}"
         + (f", GPUs idle {latest.idle_share:.0%}" if latest and latest.idle_share is not None else "")

@@ -80,7 +80,7 @@ def test_members_that_disagree_where_one_may_measure_are_told_apart(unified):
 
 def test_the_first_choice_is_the_best_of_all(additive):
     places, cost = candidates()
-    first = chosen(additive, most=1).picks[0]
+    first = chosen(additive, most=1, fade=0.0).picks[0]
     halves = []
     for number in range(cost.size):
         field = Field(additive)
@@ -143,6 +143,22 @@ def test_cells_in_another_order_are_the_same_cells(additive):
     assert [int(order[pick.candidate]) for pick in made.picks] == [
         pick.candidate for pick in chosen(additive, most=5).picks
     ]
+
+
+def test_what_is_far_from_the_target_counts_for_less(additive):
+    """Ten thousand times cheaper, and far: taken at its word, the law would have it."""
+    places = {"n": np.array([1e3, 5e5]), "d": np.array([1e4, 5e6])}
+    how = {"cell": np.arange(2), "cost": np.array([1.0, 1e4]), "target": TARGET, "most": 1}
+    first = [design(additive, places, fade=fade, **how).picks[0].candidate for fade in (0.0, 20.0)]
+    assert first == [0, 1]
+
+
+def test_the_nearest_target_is_the_one_that_counts(additive):
+    place = {"n": np.array([1e3, 1e3]), "d": np.array([1e4, 2e6])}
+    near = {"n": np.array([1e3, 1e6]), "d": np.array([1e4, 1e7])}
+    how = {"cell": np.arange(2), "cost": np.ones(2), "most": 2, "fade": 50.0}
+    both, far = (design(additive, place, target=target, **how) for target in (near, TARGET))
+    assert both.picks[0].candidate == 0 and far.picks[0].candidate == 1
 
 
 def test_rows_of_one_cell_tell_less_than_those_of_several(additive):

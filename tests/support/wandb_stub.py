@@ -42,6 +42,8 @@ class WandbStub:
 
     def __init__(self, *, failing: float = 0.0, seed: int = 0, refused: tuple[str, ...] = ()):
         self.runs: dict[str, StubRun] = {}
+        self.alerts: list[tuple[str, str]] = []
+        """Titles and texts."""
         self.artifacts = StubArtifacts()
         self.errors: list[dict[str, Any]] = []
         """Requests that the stand-in could make nothing of."""
@@ -151,6 +153,9 @@ class WandbStub:
             where = f"http://{host}/upload/{variables['run']}"
             files = [{"name": file, "uploadUrl": f"{where}/{quote(file)}"} for file in variables["files"]]
             return {"createRunFiles": {"runID": "run", "uploadHeaders": [], "files": files}}
+        if name == "NotifyScriptableRunAlert":
+            self.alerts.append((variables["title"], variables["text"]))
+            return {"notifyScriptableRunAlert": {"success": True}}
         if (answer := self.artifacts.answer(name, variables, host)) is not None:
             return answer
         if "viewer" in query or name == "Viewer":

@@ -156,7 +156,7 @@ def test_what_a_user_typed_is_escaped(points):
         command=HOSTILE,
         asked=HOSTILE,
     )
-    facts = replace(facts, question=HOSTILE, description=HOSTILE)
+    facts = replace(facts, question=HOSTILE, description=HOSTILE, alarms=(HOSTILE,))
     text = render(facts)
     still = without_scripts(text)
     assert "<script" not in still and "-->" not in still
@@ -166,6 +166,12 @@ def test_what_a_user_typed_is_escaped(points):
     assert facts_in(text) == json.loads(json.dumps(facts.to_json()))
     for title, panel in panels(facts).items():
         assert "<script" not in panel and unbalanced(panel) == [], title
+
+
+def test_alarms_are_said_before_all_else(facts, page):
+    assert "Alarm" not in without_scripts(page)
+    still = without_scripts(render(replace(facts, alarms=("round 3: it drifts",))))
+    assert still.index("round 3: it drifts") < still.index("<h1>")
 
 
 def test_parts_that_a_study_has_are_shown_and_others_leave_no_trace(whole, page):

@@ -318,3 +318,18 @@ def test_the_terminal_says_alarms_first(grown, capsys, monkeypatch):
     closed = [line for line in lines if line.startswith(("ALARM", "round 2:"))]
     assert closed[0] == "ALARM: everything ended beyond" and closed[1].startswith("round 2:")
     assert store().rounds()[1].closed["alarms"] == ["everything ended beyond"]
+    assert cli.main(["status", "rehearsal"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "ALARM: round 2: everything ended beyond" and said[2].startswith("round 2, begun 20")
+    assert cli.main(["status", "rehearsal", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["alarms"] == ["round 2: everything ended beyond"]
+
+
+def test_a_report_shows_the_rounds_and_says_alarms(once):
+    facts = json.loads((once / "runs/rehearsal/report.json").read_text())["facts"]
+    (one,) = facts["rounds"]
+    assert (one["number"], one["fitted"]) == (1, 48) and one["held_out"] > 0
+    (said,) = one["coefficients"]
+    assert said["name"] == f"cf at {TARGET}" and said["low"] < said["value"] < said["high"]
+    (kept,) = Store(str(once / "runs"), "rehearsal").rounds()
+    assert [f"round 1: {text}" for text in kept.closed["alarms"]] == facts.get("alarms", [])

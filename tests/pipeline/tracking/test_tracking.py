@@ -222,3 +222,10 @@ def test_a_long_name_is_cut(folder):
     tracker = make_tracker("offline", study=study, folder=folder)
     tracker.begin(study.cells[0], [])
     assert tracker.close(LONG).failures == 0
+
+
+def test_alerts_are_sent_as_such(server, store, tmp_path):
+    outcome = sync("online", study=STUDY, store=store, folder=str(tmp_path), alerts=["round 3: it drifts"])
+    assert outcome.message == "" and server.alerts == [(STUDY.name, "round 3: it drifts")]
+    sync("off", study=STUDY, store=store, folder=str(tmp_path), alerts=["nobody hears it"])
+    assert len(server.alerts) == 1

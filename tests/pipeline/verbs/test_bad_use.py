@@ -152,6 +152,16 @@ BAD = [
     ("run unrun --target 'step=3'", "--target is for --order design"),
     ("run unrun --order shortest", "invalid choice: 'shortest'"),
     (f"run unrun {INLINE} --order design --target 'step=3'", "must say parameters, dataset_size too"),
+    # Rehearsals.
+    ("rehearse nosuch", "there is no study 'nosuch'"),
+    ("rehearse unrun", "say what is to be foretold, as in --target"),
+    ("rehearse unrun --target 'step=3'", "must say parameters, dataset_size too"),
+    (f"rehearse unrun --target '{TARGET}' -n 1", "'1' must be a whole number, at least 2"),
+    (f"rehearse unrun --target '{TARGET}' --noise 0", "'0' must be a number above 0"),
+    (f"rehearse unrun --target '{TARGET}' --losses 4", "give the least and the greatest"),
+    (f"rehearse unrun --target '{TARGET}' --losses 4,0.5", "give the least and the greatest"),
+    (f"rehearse unrun --target '{TARGET}' --law nosuch", "nosuch"),
+    (f"rehearse unrun --target '{TARGET}' --processes 0", "'0' must be a whole number"),
     # Rescaling.
     ("rescale rehearsal", "does not say how it grows: add growth=Growth\\("),
     ("rescale bound", "its split must hold out the newest, as in held_out='round == newest'"),

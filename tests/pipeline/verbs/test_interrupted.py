@@ -21,6 +21,7 @@ class Presses:
             sys.meta_path.remove(Presses)
             os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # Tests in a shell's background inherit that it is ignored.
 awaited, sys.path[0] = sys.argv[1:3]
 del sys.argv[1:3]
 import unsl
@@ -65,7 +66,8 @@ def test_a_verb_that_is_interrupted_says_so_in_one_line(verb, module, tmp_path):
 
 
 def test_a_study_that_is_interrupted_while_it_is_read(tmp_path):
-    (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    pressed = "signal.signal(signal.SIGINT, signal.default_int_handler)\nsignal.raise_signal(signal.SIGINT)\n"
+    (tmp_path / "slow.py").write_text(f"import signal\n{pressed}")
     command = [sys.executable, "-m", "unsl", "plan", str(tmp_path / "slow.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert (done.returncode, done.stderr) == (130, "unsl: stopped\n")
