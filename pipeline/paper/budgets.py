@@ -13,6 +13,8 @@ from pipeline.study import Spending
 
 STEP = 1e-4
 """Of the differences, in ln x."""
+DRAWS = 10
+"""Behind intervals, which are not shown here: `unsl allocate` shows them."""
 LAWS = ("unsl", "a3", "cf")
 """Whose allocations are shown side by side."""
 
@@ -34,7 +36,7 @@ def spend(answers: Answers) -> list[dict[str, Any]]:
 
 def _rows(fit: Fit, spending: Spending) -> list[dict[str, Any]]:
     try:
-        found = allocate(fit, spending.cost, spending.budgets, fixed=spending.fixed)
+        found = allocate(fit, spending.cost, spending.budgets, fixed=spending.fixed, draws=DRAWS)
     except FittingError as error:
         return [{"reason": str(error)}]
     return [

@@ -96,7 +96,7 @@ def _overview(kept: Sequence[Kept], blocks: Mapping[str, Block]) -> Iterator[str
                     f"{best} {scores[best]:.4f}" if best else "",
                 ]
             )
-    yield _table(["block", "task", "cells", "points", "core-minutes", "unsl", "best law"], rows)
+    yield _table(["block", "task", "cells", "points", "training minutes", "unsl", "best law"], rows)
     if missing := sorted(blocks.keys() - {one.block for one in kept}):
         yield f"Not run at this tier: {', '.join(missing)}."
 
