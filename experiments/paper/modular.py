@@ -34,9 +34,9 @@ _CPU = Study(
 _TINY = replace(
     _CPU,
     name="paper-modular-tiny",
-    fixed={**_CPU.fixed, "modulus": 11, "width": 8, "steps": 128, "test_size": 20, "batch_size": 32},
-    axes=[Axis("operation", ("add", "multiply")), Axis("dataset_size", (40, 60, 80))],
-    split=Split(held_out="step > 64"),
+    fixed={**_CPU.fixed, "modulus": 11, "width": 8, "steps": 64, "test_size": 20, "batch_size": 16},
+    axes=[Axis("operation", ("add", "multiply")), Axis("dataset_size", (40, 50, 60, 80))],
+    split=Split(held_out="step > 46"),
     laws=("m2", "cf"),
 )
 

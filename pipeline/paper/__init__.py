@@ -13,7 +13,7 @@ from pipeline.paper.budgets import spend
 from pipeline.paper.desiderata import COLUMNS as DESIDERATA
 from pipeline.paper.desiderata import NEEDS, evidence
 from pipeline.paper.figures import draw_answers, draw_asks
-from pipeline.paper.files import Kept, committed, digest, keep, read_kept, restore, to_csv
+from pipeline.paper.files import Kept, committed, committed_cells, digest, keep, read_kept, restore, to_csv
 from pipeline.paper.page import page
 from pipeline.paper.public import COLUMNS as PUBLIC
 from pipeline.paper.public import public_answers, read_public
@@ -30,6 +30,7 @@ __all__ = [
     "Shares",
     "answer",
     "committed",
+    "committed_cells",
     "digest",
     "draw_answers",
     "draw_asks",

@@ -63,6 +63,14 @@ def committed(block: str, tier: str) -> Path:
     return RESULTS / tier / f"{block}.parquet"
 
 
+def committed_cells(block: str, tier: str) -> set[str]:
+    """The cells that came with unsl: a store that has none is given them."""
+    import pandas
+
+    path = committed(block, tier)
+    return set(pandas.read_parquet(path, columns=["cell"])["cell"]) if path.is_file() else set()
+
+
 def restore(store: Store, block: str, tier: str) -> bool:
     """Put the points that came with unsl into a store that has none. Returns whether it did."""
     path = committed(block, tier)

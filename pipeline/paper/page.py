@@ -199,7 +199,8 @@ def _spent(kept: Kept) -> Iterator[str]:
     columns = [name for name in dict.fromkeys(name for row in kept.spent for name in row) if name != "reason"]
     yield (
         "Where the fitted laws spend a budget. At an optimum the multiplier (d ln y / d ln x) / (d ln C / d ln x) is "
-        "the same by every input:"
+        "the same by every input, and above 0 where the law would rather spend less. `beyond` says by what factor an "
+        "input, one that was given too, lies outside what was fitted:"
     )
     yield _table(columns, [[_number(row.get(name)) for name in columns] for row in kept.spent if "reason" not in row])
     for row in kept.spent:

@@ -146,7 +146,7 @@ def _facts(kept: Sequence[Any], blocks: Mapping[str, Block]) -> dict[str, Any]:
 
 def _list(blocks: Sequence[Block], options: argparse.Namespace) -> int:
     """What each block is, would cost and has answered."""
-    from pipeline.paper import committed, read_kept
+    from pipeline.paper import committed, committed_cells, read_kept
 
     prices = Prices.parse(options.price)
     rows = []
@@ -154,6 +154,7 @@ def _list(blocks: Sequence[Block], options: argparse.Namespace) -> int:
         study = block.study(options.tier)
         made = make_plan(study, store_of(options.store, study), options.device_type)
         plan = made.to_json()
+        done = {one.cell.id for one in made.cells if one.state.finished} or committed_cells(block.name, options.tier)
         beside = Path(options.out) / options.tier / f"{block.name}.json"
         kept = read_kept(beside) or read_kept(committed(block.name, options.tier).with_suffix(".json"))
         rows.append(
@@ -162,7 +163,7 @@ def _list(blocks: Sequence[Block], options: argparse.Namespace) -> int:
                 "question": block.text.partition("\n")[0],
                 "file": f"experiments/paper/{block.name}.py",
                 "cells": len(made.cells),
-                "done": sum(one.state.finished for one in made.cells),
+                "done": sum(one.cell.id in done for one in made.cells),
                 "flops": plan["total_flops"],
                 "device": made.device.name,
                 "cost": prices.show({made.device.name: sum(one.predicted_seconds for one in made.cells)}),

@@ -42,6 +42,7 @@ def test_what_is_there_is_neither_trained_nor_fitted_again(first, idle, capsys):
 
 def test_the_points_that_came_with_unsl_repeat_the_tables_to_the_last_digit(first, idle, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(files, "RESULTS", first / "results")
+    assert "5 of 5" in unsl(f"reproduce decades --list --tier tiny --store {tmp_path}/runs", capsys)[1]
     code, _, err = unsl(f"{COMMON} --store {tmp_path}/runs --out {tmp_path}/results", capsys)
     assert code == 0 and "decades: its points came with unsl" in err and "points fitted" in err
     for name in ("tiny/decades.csv", "tiny/decades.png", "README.md"):
