@@ -34,9 +34,8 @@ STUDY = Study(
     growth=Growth(
         axes={"width": 2, "dataset_size": 2},
         target="parameters=16897, dataset_size=128000, step=1024",
-        budget="0.0013cpu-hours",
+        budget="0.0015cpu-hours",
     ),
-    cohort_size=4,
 )
 
 LANGUAGE = replace(
