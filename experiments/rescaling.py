@@ -2,12 +2,12 @@
 
 Claim     Round after round, the forecast at the target tightens around what is measured there in the end, and each
           round's own cells, forecast before they ran, lie inside their intervals as often as these say.
-Tiers     parity     perceptrons on sparse parity: a grid of 32 cells that grows in width and data, 29 CPU-seconds a
+Tiers     parity     perceptrons on sparse parity: a grid of 32 cells that grows in width and data, 5 CPU-seconds a
                      round, towards eight times the width and sixteen times the data of its largest cell.
           language   GPT-2 on bytes: a grid of 4 models, 108 CPU-seconds a round, towards four times the width and
                      sixteen times the text. Not measured yet.
           parity-truth, language-truth    what the target measures, run last and seen by none of the fits.
-Cost      Six rounds of parity: about half an hour on two busy cores, most of it fits.
+Cost      Six rounds of parity: five to ten minutes on two busy cores.
 Expect    Intervals of a factor of two and more at first, of some percent at the end.
 Run       unsl rescale rescaling --tier parity       (again and again: a call is a round)
           python benchmarks/rescaling.py             (all of it, with the table and the figure)
@@ -22,7 +22,7 @@ _SPLIT = Split(held_out="round == newest", excluded={"warm-up": "step < 128"})
 STUDY = Study(
     name="rescaling",
     trainer="parity",
-    fixed={"bits": 64, "parity_bits": 2, "label_noise": 0.1, "weight_decay": 0.1, "steps": 4096}
+    fixed={"bits": 64, "parity_bits": 2, "label_noise": 0.1, "weight_decay": 0.1, "steps": 1024}
     | {"learning_rate": 3e-3},
     axes=[Axis("width", (4, 8, 16, 32)), Axis("dataset_size", (1000, 2000, 4000, 8000))],
     seeds=(0, 1),
@@ -33,8 +33,8 @@ STUDY = Study(
     laws=("m2", "cf"),  # The unified law's fits take minutes each on a busy machine, and a round makes four.
     growth=Growth(
         axes={"width": 2, "dataset_size": 2},
-        target="parameters=16897, dataset_size=128000, step=4096",
-        budget="0.008cpu-hours",
+        target="parameters=16897, dataset_size=128000, step=1024",
+        budget="0.0015cpu-hours",
     ),
 )
 

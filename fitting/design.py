@@ -16,7 +16,7 @@ A law suits approximately, and where it does not, a measurement far from the tar
 believes: what a candidate tells fades with its distance from the nearest target, exp(-fade d^2) of its weight, d in
 halves of the range that candidates and targets span in ln of each column. Without this, designs bought many cheap rows
 and were beaten by chance on public tables (benchmarks/design.py): with `cf` on farseer at 10% of the cost, an error of
-.067 against .010 with it, .031 at random and .0096 from all data. How far the interval narrows is said without it.
+.065 against .011 with it, .033 at random and .0096 from all data. How far the interval narrows is said without it.
 
 Measured labels of candidates are no argument here, so nothing can look at them.
 """

@@ -234,6 +234,7 @@ class Driver:
         if not self._on_cpu:
             return self._next_on_gpu()
         jobs, seconds = [], 0.0
+        self._payable_first()
         while self._queue and seconds < self._task_seconds and self._can_pay(self._queue[0]):
             again = self._queue[0].tries > 1 or self._failed_on(self._queue[0])
             if jobs and again:
@@ -243,6 +244,15 @@ class Driver:
                 break  # Alone, so that a job that kills its worker does not use up the tries of others.
             seconds += sum(map(self._throughput.seconds, self._cells_of(jobs[-1])))
         return jobs
+
+    def _payable_first(self) -> None:
+        """Where the budget covers the first job no more, one of those behind it that it does comes before it."""
+        for index, job in enumerate(self._queue):
+            if self._can_pay(job):
+                if index:
+                    del self._queue[index]
+                    self._queue.appendleft(job)
+                return
 
     def _next_on_gpu(self) -> list[Job]:
         self._packing.look(self.executor.gpus)

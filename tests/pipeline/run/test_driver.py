@@ -10,10 +10,10 @@ import pytest
 from rehearsal import make_study, run_study, sorted_points
 
 from pipeline import Axis
-from pipeline.plan import make_plan
-from pipeline.run import Job, Progress, Report, clock, run_job
+from pipeline.plan import Budget, make_plan
+from pipeline.run import Costs, Driver, Job, Progress, Report, clock, run_job
 from pipeline.run.executors.inline import InlineExecutor
-from pipeline.store import Failure, Measured, Store
+from pipeline.store import Failure, Measured, Store, Writer
 
 PARITY = {
     "trainer": "parity",
@@ -236,3 +236,20 @@ def test_a_run_stops_within_seconds(store):
     began = time.monotonic()
     run_study(study, store, listeners=[], watch=lambda driver: driver.stop())
     assert time.monotonic() - began < 5
+
+
+def test_a_job_that_the_budget_covers_does_not_wait_behind_one_that_it_does_not(store):
+    """The longest is first; once it is too dear, the others still run, and then the run ends."""
+
+    class Small(Costs):
+        def covers(self, seconds: float, *, device: str) -> bool:
+            return seconds < 1.0
+
+    study = make_study(axes=[Axis("parameters", (1_000, 1_000_000_000))], seeds=(0,))
+    executor, cells = InlineExecutor(device="cpu"), make_plan(study, store).cells
+    assert sorted(one.predicted_seconds > 1.0 for one in cells) == [False, True]
+    costs = Small(meter=executor.meter, budget=Budget(amount=1.0, unit="cpu"))
+    with Writer.open(store) as writer:
+        driver = Driver(study=study, writer=writer, executor=executor, listeners=[], costs=costs)
+        outcome = driver.run(cells, make_plan(study, store).throughput)
+    assert (outcome.done, outcome.left, outcome.over_budget) == (1, 1, True)
