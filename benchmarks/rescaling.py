@@ -70,7 +70,7 @@ def draw(rounds: list[Round], measured: np.ndarray, path: str) -> None:
     axes.set(xlabel="rounds measured", ylabel="loss at the target", yscale="log", xticks=range(len(knowledge)))
     axes.yaxis.set_major_formatter("{x:.2g}")
     axes.yaxis.set_minor_formatter("{x:.2g}")
-    axes.legend(frameon=False)
+    figure.legend(loc="outside upper left", ncols=len(laws) + 1, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
 
