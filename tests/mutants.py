@@ -1,7 +1,7 @@
 """Do the tests bite? Plant one fault at a time in the code, and see whether a test fails.
 
     make mutants                                      # 240 faults drawn over all modules
-    python tests/mutants.py --count 40 fitting        # some of one package
+    python tests/mutants.py fitting --count 40 --tests tests/fitting      # of one package, by its own tests
     python tests/mutants.py --again                   # those that survived the last time
 
 The whole suite runs once, in a copy of the project, to learn which tests reach which line (kept in build/, so
@@ -217,10 +217,10 @@ def _name(call: ast.Call) -> str:
 class Reach:
     """Which tests run which line, and how long each takes."""
 
-    def __init__(self, *, keep: bool):
+    def __init__(self, *, keep: bool, among: Sequence[str] = ()):
         data, report = BUILD / "coverage", BUILD / "junit.xml"
         if not (keep and data.exists() and report.exists()):
-            self._learn(data, report)
+            self._learn(data, report, among)
         self.seconds = _seconds(report)
         self._files: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
         from coverage.numbits import numbits_to_nums
@@ -248,7 +248,7 @@ class Reach:
         return sorted(reached, key=self.seconds.get) + sorted(beside, key=self.seconds.get)
 
     @staticmethod
-    def _learn(data: Path, report: Path) -> None:
+    def _learn(data: Path, report: Path, among: Sequence[str]) -> None:
         BUILD.mkdir(parents=True, exist_ok=True)
         command = [
             sys.executable,
@@ -262,6 +262,7 @@ class Reach:
         ]
         command += [f"--junit-xml={report}", "--cov-context=test", "--cov-report="]
         command += [f"--cov={package}" for package in PACKAGES]
+        command += among
         place = copied(BUILD / LEARNT_IN)
         done = subprocess.run(command, cwd=place, env=_environment(place) | {"COVERAGE_FILE": str(data)})
         if done.returncode:
@@ -355,10 +356,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=240)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--tests", nargs="*", default=[], metavar="PATH", help="tests that are to find them (default: all)"
+    )
     parser.add_argument("--keep", action="store_true", help="which test reaches what, as it was learnt before")
     parser.add_argument("--again", action="store_true", help="only the faults that survived the last time")
     options = parser.parse_args()
-    reach = Reach(keep=options.keep or options.again)
+    reach = Reach(keep=options.keep or options.again, among=options.tests)
     drawn = draw(options.paths, options.count, options.seed)
     argued = {line.split(" -- ")[0] for line in EQUIVALENT.read_text().splitlines()} if EQUIVALENT.exists() else set()
     last = BUILD / "survivors.json"
