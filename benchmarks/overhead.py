@@ -186,7 +186,8 @@ def child(what: str, cells: int, root: str) -> None:
     if what == "plan":
         from pipeline import cli
 
-        sys.exit(cli.main(["plan", str(write_study(Path(root), study)), "--store", root]))
+        (folder := Path(root)).mkdir()
+        sys.exit(cli.main(["plan", str(write_study(folder, study)), "--store", root]))
     if what == "memory":
         from pipeline.run.executors.on_ray import RayExecutor
 
@@ -241,7 +242,7 @@ def main() -> int:
         ray.shutdown()
         print_table(found)
         big = options.big
-        plan = statistics.median(in_child("plan", big, f"{root}/plan")["seconds"] for _ in range(3))
+        plan = statistics.median(in_child("plan", big, f"{root}/plan{number}")["seconds"] for number in range(3))
         print(f"\n{big:,} cells planned, the whole command: {plan:.1f} s (goal {PLAN_SECONDS})")
         in_child("fill", big, f"{root}/resume")
         resumed = in_child("resume", big, f"{root}/resume")
