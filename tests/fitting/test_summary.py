@@ -98,6 +98,7 @@ def test_residuals_are_of_the_table_or_of_the_one_that_is_given():
 def test_a_figure_shows_every_row_twice():
     figure = cf().plot()
     assert [len(axes.lines[-1].get_xdata()) for axes in figure.axes] == [N.size, N.size]
+    assert (figure.axes[0].get_xscale(), figure.axes[0].get_yscale()) == ("log", "log")
     with pytest.raises(FittingError, match="no table to draw"):
         Fit.from_json(cf().to_json()).plot()
 
