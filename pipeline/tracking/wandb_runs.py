@@ -13,7 +13,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
@@ -179,18 +180,14 @@ class WandbRuns:
     def send_fit(self, fit: SavedFit) -> None:
         """The table of laws, the report and its figures, as one run that each later fit of the study replaces."""
         study = self.study
-        run = self._open(
-            id=self.fit_id,
-            name=f"{study.name} fit",
-            job_type="fit",
-            tags=[study.name, "fit"],
-            config={
-                **{"study": study.name, "trainer": study.trainer, "metric": study.metric.name},
-                **{"inputs": list(study.inputs), "hyperparameters": list(study.hyperparameters)},
-                **{"held_out": study.split.held_out, "laws": list(study.laws)},
-            },
-        )
-        try:
+        asked = {
+            "metric": study.metric.name,
+            "inputs": list(study.inputs),
+            "hyperparameters": list(study.hyperparameters),
+            "held_out": study.split.held_out,
+            "laws": list(study.laws),
+        }
+        with self._study_run("fit", **asked) as run:
             rows = [{name: _plain(value) for name, value in row.items()} for row in fit.rows]
             columns = list(dict.fromkeys(name for row in rows for name in row))
             table = self._wandb.Table(
@@ -215,51 +212,37 @@ class WandbRuns:
             )
             if self.online:
                 _wait_for_table(table)
-        finally:  # A run left open would be waited for when the process ends.
-            run.finish()
         self.sent.add(run.id, points=len(fit.rows), status=fit.digest, row=-1, folder=self._folder_of(run))
 
     def send_costs(self, costs: Mapping[str, Any]) -> None:
         """What the study has cost, and what was wrong with its nodes: the summary of one run."""
-        facts = {"study": self.study.name, "trainer": self.study.trainer}
-        run = self._open(
-            id=f"{self.study.name}-costs",
-            name=f"{self.study.name} costs",
-            job_type="costs",
-            tags=[self.study.name, "costs"],
-            config=facts,
-        )
-        try:
+        with self._study_run("costs") as run:
             run.summary.update({f"{COSTS}{name}": value for name, value in costs.items()})
-        finally:
-            run.finish()
 
     def send_forecast(self, values: Mapping[str, float]) -> None:
         """What is foretold at the target so far, a step of one run's history a fit."""
-        run = self._open(
-            id=f"{self.study.name}-forecast",
-            name=f"{self.study.name} forecast",
-            job_type="forecast",
-            tags=[self.study.name, "forecast"],
-            config={"study": self.study.name, "trainer": self.study.trainer},
-        )
-        try:
-            run.log({f"fit/{name}": value for name, value in values.items()})
-        finally:
-            run.finish()
+        with self._study_run("forecast") as run:
+            run.log({f"{FIT}{name}": value for name, value in values.items()})
 
     def send_alert(self, text: str) -> None:
         """An alert, which W&B passes on by mail or as its user has asked for."""
+        with self._study_run("costs") as run:
+            run.alert(title=self.study.name, text=text, level="WARN")
+
+    @contextmanager
+    def _study_run(self, kind: str, **config: Any) -> Iterator[Any]:
+        """The one run of a study that holds its `fit`, its `costs` or its `forecast`."""
+        name = self.study.name
         run = self._open(
-            id=f"{self.study.name}-costs",
-            name=f"{self.study.name} costs",
-            job_type="costs",
-            tags=[self.study.name, "costs"],
-            config={"study": self.study.name, "trainer": self.study.trainer},
+            id=f"{name}-{kind}",
+            name=f"{name} {kind}",
+            job_type=kind,
+            tags=[name, kind],
+            config={"study": name, "trainer": self.study.trainer, **config},
         )
         try:
-            run.alert(title=self.study.name, text=text, level="WARN")
-        finally:
+            yield run
+        finally:  # A run left open would be waited for when the process ends.
             run.finish()
 
     def _folder_of(self, run: Any) -> str:
