@@ -9,7 +9,7 @@ from pipeline.plan import Budget, Prices
 from pipeline.verbs.about import About
 from pipeline.verbs.fit import add_own_table
 from pipeline.verbs.output import write_json
-from pipeline.verbs.verb import Verb, add_json, add_prices, add_study, positive, whole_number
+from pipeline.verbs.verb import Verb, add_json, add_prices, add_study, add_target, positive, target_texts, whole_number
 
 MOST = 8
 """Cells that are proposed where neither a number nor a budget is given."""
@@ -19,12 +19,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_study(parser, or_table=True)
     add_json(parser)
     add = parser.add_argument
-    add(
-        "--target",
-        metavar="TARGET",
-        action="append",
-        default=[],
-        help="what is to be foretold: 'parameters=7e9, dataset_size=1.4e11' (default: what the study's growth says)",
+    add_target(
+        parser, "what is to be foretold: 'parameters=7e9, dataset_size=1.4e11' (default: what the study's growth says)"
     )
     add("--budget", metavar="LIMIT", help="what they may cost together: 4gpu-hours; of a table, in the unit of --cost")
     add("-n", type=whole_number(1), metavar="N", help=f"at most so many (default: {MOST}, or what the budget covers)")
@@ -52,9 +48,8 @@ def run(options: argparse.Namespace) -> int:
         study = about.study
         if options.cost:
             raise PipelineError(f"--cost is for a table of your own: what a cell of '{study.name}' costs is measured")
-        texts = options.target or (study.growth.targets if study.growth else ())
         budget = Budget.parse(options.budget, Prices.parse(options.price)) if options.budget else None
-        _refuse_no_target(texts)
+        texts = target_texts(options, study)
         made = next_cells(
             study,
             about.store,
@@ -68,8 +63,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         if not options.cost:
             raise PipelineError(f"{about.name} is a table: say what a row costs, as in --cost '6 * N * D'")
-        texts = options.target
-        _refuse_no_target(texts)
+        texts = target_texts(options, None)
         made = next_rows(
             question,
             about.rows(),
@@ -88,11 +82,6 @@ def run(options: argparse.Namespace) -> int:
 
         show_rounds.proposal(facts)
     return 0
-
-
-def _refuse_no_target(texts: object) -> None:
-    if not texts:
-        raise PipelineError("say what is to be foretold, as in --target 'parameters=7e9, dataset_size=1.4e11'")
 
 
 def _amount(text: str) -> float:

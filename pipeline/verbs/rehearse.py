@@ -13,7 +13,16 @@ import numpy as np
 from pipeline.errors import PipelineError
 from pipeline.plan import make_plan
 from pipeline.verbs.output import say, write_json
-from pipeline.verbs.verb import Verb, add_json, add_study, positive, study_and_store, whole_number
+from pipeline.verbs.verb import (
+    Verb,
+    add_json,
+    add_study,
+    add_target,
+    positive,
+    study_and_store,
+    target_texts,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from fitting import Fit
@@ -25,13 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_study(parser)
     add_json(parser)
     add = parser.add_argument
-    add(
-        "--target",
-        metavar="TARGET",
-        action="append",
-        default=[],
-        help="what is to be foretold: 'parameters=7e9, step=1e5' (default: what the study's growth says)",
-    )
+    add_target(parser, "what is to be foretold: 'parameters=7e9, step=1e5' (default: what the study's growth says)")
     add("--law", default="", help="the law that is true and that is fitted (default: the study's last)")
     add("--truth", default="", metavar="LAW", help="the law that is true, where another one is fitted")
     add("--prior", action="store_true", help="draw truths from the law's prior, whatever was measured")
@@ -53,9 +56,7 @@ def run(options: argparse.Namespace) -> int:
     from pipeline.rescale import leading_law, read_targets, rehearsal
 
     study, store = study_and_store(options)
-    texts = options.target or (study.growth.targets if study.growth else ())
-    if not texts:
-        raise PipelineError("say what is to be foretold, as in --target 'parameters=7e9, dataset_size=1.4e11'")
+    texts = target_texts(options, study)
     targets, law = read_targets(study, texts), options.law or leading_law(study)
     losses = _losses(options.losses)
     for one in filter(None, (law, options.truth)):

@@ -19,7 +19,7 @@ from pipeline.study import Study
 from pipeline.verbs import show_rounds
 from pipeline.verbs.output import say, write_json
 from pipeline.verbs.run import add_running, refuse_changes, run_cells, show_run
-from pipeline.verbs.verb import Verb, add_json, add_study, local_folder, study_and_store, tracking_folder
+from pipeline.verbs.verb import Verb, add_json, add_study, add_target, local_folder, study_and_store, tracking_folder
 
 if TYPE_CHECKING:
     from pipeline.rescale import Terms, Turn
@@ -33,13 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--budget", metavar="LIMIT", help="what this round may cost: 8gpu-hours (default: what the study's growth says)"
     )
-    add(
-        "--target",
-        metavar="TARGET",
-        action="append",
-        default=[],
-        help="what the study is to foretell: 'parameters=7e9, step=1e5' (default: what its growth says)",
-    )
+    add_target(parser, "what the study is to foretell: 'parameters=7e9, step=1e5' (default: what its growth says)")
     add_running(parser)
 
 

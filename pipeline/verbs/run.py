@@ -18,6 +18,7 @@ from pipeline.verbs.verb import (
     Verb,
     add_prices,
     add_study,
+    add_target,
     add_wandb,
     positive,
     study_and_store,
@@ -66,12 +67,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="fit beside the run so often, as 5m, and show the forecast at --target tighten",
     )
     add("--until", metavar="RULE", help="stop once the forecast is narrow enough: 'interval <= 5%%'")
-    add(
-        "--target",
-        metavar="TARGET",
-        action="append",
-        default=[],
-        help="of --order design and --refit: 'parameters=7e9, step=1e5' (default: of the study's growth, or held out)",
+    add_target(
+        parser,
+        "of --order design and --refit: 'parameters=7e9, step=1e5' (default: of the study's growth, or held out)",
     )
     add("--no-forecast", action="store_true", help="run held-out cells without writing down what the laws say of them")
     add(

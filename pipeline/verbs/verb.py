@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,17 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def add_laws(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--laws", help="laws to fit, separated by commas (default: the study's)")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="seed of the fits' random starts")
+
+
+def add_target(parser: argparse.ArgumentParser, says: str) -> None:
+    parser.add_argument("--target", metavar="TARGET", action="append", default=[], help=says)
+
+
+def target_texts(options: argparse.Namespace, study: Study | None) -> Sequence[str]:
+    """What --target names; else what the study grows for. Raises PipelineError where that is nothing."""
+    if texts := options.target or (study.growth.targets if study and study.growth else ()):
+        return texts
+    raise PipelineError("say what is to be foretold, as in --target 'parameters=7e9, dataset_size=1.4e11'")
 
 
 def add_prices(parser: argparse.ArgumentParser) -> None:
