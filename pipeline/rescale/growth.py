@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from fitting import Design, Fit, design
 from pipeline.errors import PipelineError
 from pipeline.forecasts import Targets
+from pipeline.plan import Accounts, Budget, Plan
 from pipeline.study import Axis, Cell, Literal, Study, larger, point_columns
 
 
@@ -60,6 +61,13 @@ def beyond_the_grid(study: Study) -> list[Candidate]:
     if not found and refused:
         raise PipelineError(f"the trainer refuses every cell that the study could grow by, the first because {refused}")
     return found
+
+
+def priced(candidates: Sequence[Candidate], made: Plan, accounts: Accounts, budget: Budget) -> list[Candidate]:
+    """Candidates with what each is predicted to cost on a plan's device, in the unit of a budget."""
+    device = made.device.name
+    rate = accounts.device_seconds_a_second(device)
+    return [replace(one, cost=budget.spent({device: rate * made.throughput.seconds(one.cell)})) for one in candidates]
 
 
 def axis_values(study: Study, axis: Axis) -> list[dict[str, Any]]:

@@ -91,6 +91,18 @@ class Knowledge:
         return cls(**{**value, "targets": tuple(value["targets"]), "laws": laws})
 
 
+def as_part(half: float) -> float:
+    """An error or half an interval in ln of a value as a part of the value, at most of a size that can be written."""
+    return math.expm1(min(half, _MOST))
+
+
+def question_now(study: Study) -> Question:
+    """What laws are asked at any moment: in a study that grows everything measured is fitted, else what its split
+    fits."""
+    question = Question.of_study(study)
+    return everything_fitted(question) if study.growth else question
+
+
 def learn(study: Study, store: Store, targets: Sequence[str], *, seed: int = 0) -> tuple[Knowledge, Fitted]:
     """Fit the study's laws to everything that is measured, and write their forecasts of the targets into the ledger.
 
@@ -173,3 +185,7 @@ def _known(fit: Fit, targets: Targets, question: Question, name: str) -> LawKnow
         said=said if finite else (),
         fit=name,
     )
+
+
+_MOST = 50.0
+"""Logarithm of the largest factor that is written down."""

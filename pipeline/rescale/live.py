@@ -10,7 +10,6 @@ status`, and once it is narrow enough the study drains.
 from __future__ import annotations
 
 import json
-import math
 import sys
 import threading
 import time
@@ -22,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from fitting import Fit, FitStatus, FittingError, Table, fit
-from pipeline.analysis import Question, divide
+from pipeline.analysis import divide
 from pipeline.errors import PipelineError
-from pipeline.forecasts import Targets, everything_fitted
-from pipeline.rescale.knowledge import LEVEL
+from pipeline.forecasts import Targets
+from pipeline.rescale.knowledge import LEVEL, as_part, question_now
 from pipeline.store import Event, Folder, Measured, Store
 from pipeline.study import Cell, Study
 
@@ -99,8 +98,7 @@ class Live:
 
     def look(self) -> None:
         """Fit, and say what it foretells; nothing where too little is measured, or what is at hand cannot be fitted."""
-        question = Question.of_study(self._study)
-        question = everything_fitted(question) if self._study.growth else question
+        question = question_now(self._study)
         try:
             table = divide(self._study, self._store.table(), question).fitted
             found = _fitted(self._law, table, self._targets.numbers(table.columns))
@@ -119,7 +117,7 @@ class Live:
             median=float(question.metric.from_loss(np.exp(known.log_median[widest]))),
             low=ends[0],
             high=ends[1],
-            interval=math.expm1(min(float(half[widest]), _MOST)),
+            interval=as_part(float(half[widest])),
         )
         if not np.isfinite([glance.median, glance.low, glance.high]).all():
             return
@@ -157,7 +155,3 @@ def _fitted(law: str, table: Table, toward: Any) -> Fit | None:
 
 def _fit(law: str, table: Table, toward: Any) -> Fit:
     return fit(law, table, toward=toward)
-
-
-_MOST = 50.0
-"""Logarithm of the largest factor that is written down."""

@@ -12,11 +12,12 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 
 from fitting import FittingError
-from pipeline.analysis import Question, divide
+from pipeline.analysis import divide
 from pipeline.errors import PipelineError
-from pipeline.forecasts import Targets, everything_fitted
+from pipeline.forecasts import Targets
 from pipeline.plan import PlannedCell
 from pipeline.rescale.growth import Candidate, most_telling
+from pipeline.rescale.knowledge import question_now
 from pipeline.store import Store
 from pipeline.study import Study
 
@@ -89,8 +90,7 @@ def chooser(
     """Chooses by a law that is fitted to what the store has each time; the cheapest where none can be."""
     from fitting import fit
 
-    question = Question.of_study(study)
-    question = everything_fitted(question) if study.growth else question
+    question = question_now(study)
 
     def choose(left: Sequence[PlannedCell], under_way: Sequence[PlannedCell], batch: int) -> Sequence[PlannedCell]:
         by_cost = sorted(left, key=lambda one: one.remaining_seconds)

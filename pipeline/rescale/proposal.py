@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,10 @@ import numpy as np
 from fitting import Design, FitStatus, FittingError, design, fit, parse_quantity
 from pipeline.analysis import Question, divide
 from pipeline.errors import PipelineError
-from pipeline.forecasts import Targets, everything_fitted
+from pipeline.forecasts import Targets
 from pipeline.plan import Accounts, Budget, State, make_plan
-from pipeline.rescale.growth import Candidate, beyond_the_grid, most_telling
-from pipeline.rescale.knowledge import LEVEL
+from pipeline.rescale.growth import Candidate, beyond_the_grid, most_telling, priced
+from pipeline.rescale.knowledge import LEVEL, question_now
 from pipeline.store import Store
 from pipeline.study import Study
 
@@ -76,13 +76,11 @@ def next_cells(
     PipelineError where too little is measured, or where there is no such cell.
     """
     made = make_plan(study, store, device)
-    question = Question.of_study(study)
-    question = everything_fitted(question) if study.growth else question
+    question = question_now(study)
     divided = divide(study, store.table(), question)
     found = _fit(law, divided.fitted, targets, seed)
     unit = budget or Budget(amount=math.inf, unit=made.device.name)
     unit.check_device(made.device.name)
-    rate = Accounts.read(store.folder).device_seconds_a_second(made.device.name)
     fitted_only = study.growth is None
     new = [one for one in made.cells if not one.state.finished and one.state is not State.RESUME]
     candidates = [
@@ -96,10 +94,7 @@ def next_cells(
             f"study '{study.name}' has no cell left that would be fitted: extend its grid, or say how it grows "
             "(growth=Growth(...)), and ask again"
         )
-    candidates = [
-        replace(one, cost=unit.spent({made.device.name: rate * made.throughput.seconds(one.cell)}))
-        for one in candidates
-    ]
+    candidates = priced(candidates, made, Accounts.read(store.folder), unit)
     pending = [one.cell for one in made.cells if one.state is State.RESUME]
     choice = most_telling(
         study,

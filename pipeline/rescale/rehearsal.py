@@ -21,6 +21,7 @@ from pipeline.errors import PipelineError
 from pipeline.forecasts import Targets
 from pipeline.plan import Throughput
 from pipeline.rescale.growth import axis_values, rows_of
+from pipeline.rescale.knowledge import as_part
 from pipeline.study import Axis, Cell, Study, larger
 
 RUN_SHARE = 0.8
@@ -202,9 +203,9 @@ def summed_up(grid: Grid, base: Grid, came: Sequence[Came], tried: int) -> dict[
         return facts
     held = [[h for one in came for h in getattr(one, name)] for name in ("held_50", "held_90")]
     return facts | {
-        "error": math.expm1(float(np.median(errors))),
-        "error_90": math.expm1(min(float(np.quantile(errors, 0.9)), _MOST)),
-        "interval": math.expm1(min(float(np.median(halves)), _MOST)),
+        "error": as_part(float(np.median(errors))),
+        "error_90": as_part(float(np.quantile(errors, 0.9))),
+        "interval": as_part(float(np.median(halves))),
         "held_50": float(np.mean(held[0])),
         "held_90": float(np.mean(held[1])),
     }
@@ -220,10 +221,6 @@ def in_processes(tasks: Iterable[Task], processes: int) -> Iterator[Came | None]
 
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(carry_out, tasks)
-
-
-_MOST = 50.0
-"""Logarithm of the largest factor that is written down."""
 
 
 def _grid(

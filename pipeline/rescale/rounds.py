@@ -20,7 +20,7 @@ from pipeline.forecasts import Ledger, check_ledger
 from pipeline.plan import Accounts, Budget, Plan, PlannedCell, make_plan
 from pipeline.rescale.alarms import drifted, missed, not_narrowing, of_cells
 from pipeline.rescale.drift import Drifts, drift
-from pipeline.rescale.growth import Candidate, Choice, beyond_the_grid, cheapest, most_telling
+from pipeline.rescale.growth import Candidate, Choice, beyond_the_grid, cheapest, most_telling, priced
 from pipeline.rescale.knowledge import Knowledge, learn, read_targets, remembered
 from pipeline.rescale.schedule import is_due, unix_seconds
 from pipeline.store import Round, Store, close_round, open_round
@@ -131,11 +131,7 @@ def begin(study: Study, store: Store, terms: Terms, *, budget: Budget) -> Round 
     if fit is None or known is None:
         known, fitted = learn(study, store, terms.targets)
         fit = fitted.fits.get(terms.law)
-    rate = accounts.device_seconds_a_second(made.device.name)
-    candidates = [
-        replace(one, cost=budget.spent({made.device.name: rate * made.throughput.seconds(one.cell)}))
-        for one in beyond_the_grid(study)
-    ]
+    candidates = priced(beyond_the_grid(study), made, accounts, budget)
     if not candidates:
         return "its rules drop every cell beyond its grid"
     _refuse_unaffordable(study, candidates, budget)
