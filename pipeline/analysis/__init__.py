@@ -3,7 +3,7 @@
 from pipeline.analysis.analysis import Analyses, Analysis, analyse, divide, fingerprint, of_grid
 from pipeline.analysis.question import Divided, Question
 from pipeline.analysis.table_file import is_table_file, read_table
-from pipeline.analysis.tasks import Tasks, by_task, compare_tasks, divide_tasks, task_name
+from pipeline.analysis.tasks import Tasks, by_task, compare_tasks, divide_tasks, shares_won, task_name
 
 __all__ = [
     "Analyses",
@@ -20,5 +20,6 @@ __all__ = [
     "is_table_file",
     "of_grid",
     "read_table",
+    "shares_won",
     "task_name",
 ]

@@ -6,7 +6,7 @@ several. The columns that name a task are said by the study, or by `--tasks` for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,13 +32,8 @@ class Tasks:
 
         Scored on the held-out points, or where a task holds none out on those that were fitted.
         """
-        shares = {row.law: 0.0 for rows in self.comparisons.values() for row in rows}
         scored = [scores for rows in self.comparisons.values() if (scores := _scores(rows))]
-        for scores in scored:
-            best = [law for law, score in scores.items() if score == min(scores.values())]
-            for law in best:
-                shares[law] += 1 / len(best) / len(scored)
-        return shares
+        return shares_won(scored, (row.law for rows in self.comparisons.values() for row in rows))
 
     def to_json(self) -> dict[str, Any]:
         """The table of laws for a program: that of the one task, or of all by name with the shares that laws win."""
@@ -50,6 +45,17 @@ class Tasks:
             "left_out": dict(self.left_out),
             "won": self.won(),
         }
+
+
+def shares_won(scored: Sequence[Mapping[str, float]], laws: Iterable[str]) -> dict[str, float]:
+    """For each law the share of the tasks on which its error is least, from every task's errors by law; equal errors
+    share a task."""
+    shares = dict.fromkeys(laws, 0.0)
+    for scores in scored:
+        best = [law for law, score in scores.items() if score == min(scores.values())]
+        for law in best:
+            shares[law] += 1 / len(best) / len(scored)
+    return shares
 
 
 def by_task(question: Question, rows: Any) -> dict[str, tuple[Question, Any]]:

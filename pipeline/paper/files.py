@@ -19,7 +19,7 @@ from pipeline.forecasts import check_ledger
 from pipeline.paper.answers import COLUMNS, Answers
 from pipeline.paper.budgets import spend
 from pipeline.report import versions
-from pipeline.store import Store, pack, unpack
+from pipeline.store import Folder, Store, pack, unpack
 from pipeline.study import Block
 
 RESULTS = Path(__file__).resolve().parents[2] / "experiments" / "paper" / "results"
@@ -122,10 +122,10 @@ def keep(folder: Path, answers: Answers, store: Store, *, made_from: str) -> Kep
         spent=spend(answers),
         rows=answers.rows(),
     )
-    (folder / tier).mkdir(parents=True, exist_ok=True)
-    _write(folder / tier / f"{block}.parquet", pack(store))
-    _write(folder / tier / f"{block}.csv", to_csv(kept.rows, COLUMNS).encode())
-    _write(folder / tier / f"{block}.json", (json.dumps(asdict(kept), indent=1) + "\n").encode())
+    written = Folder(str(folder / tier))
+    written.write(f"{block}.parquet", pack(store))
+    written.write(f"{block}.csv", to_csv(kept.rows, COLUMNS).encode())
+    written.write(f"{block}.json", (json.dumps(asdict(kept), indent=1) + "\n").encode())
     return kept
 
 
@@ -179,10 +179,3 @@ def _machine(devices: Sequence[str], earlier: Kept | None) -> str:
     if devices != ["cpu"]:
         return ", ".join(devices)
     return earlier.machine if earlier else f"{os.cpu_count()} cores of {platform.machine()}"
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all."""
-    beside = path.with_suffix(f"{path.suffix}.new")
-    beside.write_bytes(data)
-    beside.replace(path)

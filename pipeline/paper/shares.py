@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.analysis import shares_won
 from pipeline.study import Block
 
 PUBLISHED = {"vision": 0.6087, "language": 0.8889}
@@ -43,16 +44,7 @@ def shares(rows: Iterable[Mapping[str, Any]], blocks: Mapping[str, Block]) -> li
         families[blocks[block].family or "others"].append(found)
         families["all"].append(found)
     return [
-        Shares(family=family, tasks=len(found), won=_won(found), published=PUBLISHED.get(family))
+        Shares(family=family, tasks=len(found), won=shares_won(found, COMPARED), published=PUBLISHED.get(family))
         for family, found in families.items()
         if found
     ]
-
-
-def _won(tasks: list[dict[str, float]]) -> dict[str, float]:
-    won = dict.fromkeys(COMPARED, 0.0)
-    for scores in tasks:
-        best = [law for law, score in scores.items() if score == min(scores.values())]
-        for law in best:
-            won[law] += 1 / len(best) / len(tasks)
-    return won
