@@ -1,13 +1,17 @@
-"""Fixtures for tests of tracking."""
+"""Fixtures for tests of tracking, and of what is stored on S3."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
+from s3_server import BUCKET, Faults, S3Server
 from tracked import FakeRun
 from wandb_stub import WandbStub
+
+from pipeline.store import Folder
 
 
 def forget_wandb() -> None:
@@ -55,3 +59,17 @@ def server(monkeypatch, tmp_path):
         yield stub
         forget_wandb()
         assert not stub.errors
+
+
+@pytest.fixture(scope="module")
+def s3_running() -> Iterator[S3Server]:
+    with S3Server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_running) -> Iterator[S3Server]:
+    """An S3 protocol server with an empty bucket and no faults."""
+    Folder(f"s3://{BUCKET}").remove_below("")
+    yield s3_running
+    s3_running.faults = Faults()

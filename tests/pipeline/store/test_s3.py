@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from cells import CELLS, bury, ended, finish, measured
 from rehearsal import Told, make_study, run_study, sorted_points
-from s3_server import BUCKET, Faults, S3Server
+from s3_server import BUCKET, Faults
 
 from pipeline import PipelineError
 from pipeline.store import Folder, Store, Writer
@@ -18,22 +18,8 @@ from pipeline.store.lease import Lease
 ROOT = f"s3://{BUCKET}/runs"
 
 
-@pytest.fixture(scope="module")
-def running():
-    with S3Server.running() as server:
-        yield server
-
-
 @pytest.fixture
-def server(running) -> S3Server:
-    """With an empty bucket."""
-    Folder(f"s3://{BUCKET}").remove_below("")
-    yield running
-    running.faults = Faults()
-
-
-@pytest.fixture
-def remote(server) -> Store:
+def remote(s3) -> Store:
     return Store(ROOT, "rehearsal")
 
 
@@ -41,7 +27,7 @@ def fresh() -> Store:
     return Store(ROOT, "rehearsal")
 
 
-def test_files_are_whole_or_absent(server):
+def test_files_are_whole_or_absent(s3):
     folder = Folder(f"s3://{BUCKET}/files")
     assert folder.names() == []
     folder.write("a/b", b"one")
@@ -91,20 +77,20 @@ def test_pandas_reads_it_without_us(remote):
     assert len(pandas.read_parquet(f"{ROOT}/rehearsal/points")) == 48
 
 
-def test_what_is_read_once_is_not_read_again(remote, server):
+def test_what_is_read_once_is_not_read_again(remote, s3):
     """Two requests where nothing is new; files are asked for together."""
     with Writer.open(remote) as writer:
         for cell in CELLS[:4]:
             finish(writer, [cell])
     reader = fresh()
     reader.records()
-    server.requests.clear()
+    s3.requests.clear()
     assert len(reader.records()) == 4
-    assert set(server.requests) == {"GET"} and server.requests["GET"] <= 3, "of an empty folder s3fs asks twice"
+    assert set(s3.requests) == {"GET"} and s3.requests["GET"] <= 3, "of an empty folder s3fs asks twice"
     cursor = reader.changes().cursor
-    server.requests.clear()
+    s3.requests.clear()
     assert not reader.changes(cursor).records
-    assert set(server.requests) == {"GET"} and server.requests["GET"] <= 3
+    assert set(s3.requests) == {"GET"} and s3.requests["GET"] <= 3
 
 
 def test_of_many_simultaneous_starts_one_wins(remote):
@@ -124,20 +110,20 @@ def test_of_many_simultaneous_starts_one_wins(remote):
             bury(remote)
 
 
-def test_an_answer_that_was_lost_is_no_lost_lease(remote, server, monkeypatch):
+def test_an_answer_that_was_lost_is_no_lost_lease(remote, s3, monkeypatch):
     """The server has made the lease, and says 503: asked again, it says that there is one. It is ours."""
-    server.faults = Faults(failing=0.5, seed=3)
+    s3.faults = Faults(failing=0.5, seed=3)
     for _ in range(6):
         assert Folder(remote.folder.url).create(f"once/{_}", f"mine {_}".encode())
 
 
-def test_a_store_that_fails_and_dawdles_loses_nothing(remote, server, store, monkeypatch):
+def test_a_store_that_fails_and_dawdles_loses_nothing(remote, s3, store, monkeypatch):
     study = make_study()
     run_study(study, store)
-    server.faults = Faults(failing=0.1, slow_seconds=0.01, late_seconds=0.3)
+    s3.faults = Faults(failing=0.1, slow_seconds=0.01, late_seconds=0.3)
     run_study(study, remote)
     run_study(study, fresh())
-    server.faults = Faults()
+    s3.faults = Faults()
     with Writer.open(fresh()):
         pass
     assert sorted_points(fresh()).equals(sorted_points(store))
@@ -145,10 +131,10 @@ def test_a_store_that_fails_and_dawdles_loses_nothing(remote, server, store, mon
     assert sorted(held) == sorted(cell.id for cell in study.cells)
 
 
-def test_two_drivers_on_a_store_that_misbehaves(remote, server, monkeypatch):
+def test_two_drivers_on_a_store_that_misbehaves(remote, s3, monkeypatch):
     """One is silent and is given up; it wakes in the middle of the other's work, and both go on as far as they can."""
     monkeypatch.setattr(leases, "RENEW_SECONDS", 1e6)
-    server.faults = Faults(failing=0.05, late_seconds=0.2)
+    s3.faults = Faults(failing=0.05, late_seconds=0.2)
     silent, awake = threading.Event(), threading.Event()
 
     def paused() -> None:
@@ -169,7 +155,7 @@ def test_two_drivers_on_a_store_that_misbehaves(remote, server, monkeypatch):
         awake.set()
         finish(writer, CELLS[5:])
     thread.join()
-    server.faults = Faults()
+    s3.faults = Faults()
     with Writer.open(fresh()):
         pass
     assert {cell for cell, record in fresh().records().items() if record.finished} == {cell.id for cell in CELLS}
@@ -178,8 +164,8 @@ def test_two_drivers_on_a_store_that_misbehaves(remote, server, monkeypatch):
     assert not fresh().folder.names("journal")
 
 
-def test_a_server_that_is_gone_is_one_clear_error(remote, server, monkeypatch):
-    server.faults = Faults(failing=1.0)
+def test_a_server_that_is_gone_is_one_clear_error(remote, s3, monkeypatch):
+    s3.faults = Faults(failing=1.0)
     with pytest.raises(PipelineError, match="cannot be read"):
         remote.records()
     with pytest.raises(PipelineError, match="cannot be written"):
