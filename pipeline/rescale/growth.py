@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -48,10 +47,8 @@ def beyond_the_grid(study: Study) -> list[Candidate]:
     Raises PipelineError where all are refused, or an axis that is to grow holds no numbers.
     """
     known = {cell.id for cell in study.cells}
-    axes = [_with_next(study, axis) for axis in study.axes]
     found, refused = [], ""
-    for settings in itertools.product(*axes, ({"seed": seed} for seed in study.seeds)):
-        varied = {name: value for one in settings for name, value in one.items()}
+    for varied in study.unfold([_with_next(study, axis) for axis in study.axes]):
         try:
             cells = study.build([varied])
         except PipelineError as error:

@@ -8,7 +8,6 @@ say how far the forecast will be off and how often its interval will hold, if th
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -266,12 +265,8 @@ def _further(study: Study, axis: Axis) -> list[Cell]:
         return []
     more = [last := larger(last, factors) for _ in range(MORE_VALUES)]
     others = [more if one is axis else axis_values(study, one) for one in study.axes]
-    seeds = [{"seed": seed} for seed in study.seeds]
-    places = [
-        {name: value for part in parts for name, value in part.items()} for parts in itertools.product(*others, seeds)
-    ]
     try:
-        return study.build(places)
+        return study.build(list(study.unfold(others)))
     except PipelineError:
         return []
 

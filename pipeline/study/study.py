@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -143,13 +143,17 @@ class Study:
     @cached_property
     def _grid(self) -> tuple[Cell, ...]:
         self._check_names()
-        grid = itertools.product(*(axis.settings() for axis in self.axes), ({"seed": seed} for seed in self.seeds))
-        cells = self._kept([self._cell({k: v for one in settings for k, v in one.items()}) for settings in grid])
+        cells = self.build(list(self.unfold([axis.settings() for axis in self.axes])))
         if not cells:
             raise PipelineError(f"study '{self.name}' has no cells: an axis is empty, or `only` drops them all")
         if len({cell.id for cell in cells}) < len(cells):
             raise PipelineError(f"study '{self.name}' names the same cell twice: an axis or the seeds repeat a value")
         return tuple(cells)
+
+    def unfold(self, axes: Iterable[Iterable[Mapping[str, Literal]]]) -> Iterator[dict[str, Literal]]:
+        """Every combination of the axes' settings, those of each axis as fields with their values, with every seed."""
+        for parts in itertools.product(*axes, ({"seed": seed} for seed in self.seeds)):
+            yield {name: value for part in parts for name, value in part.items()}
 
     def build(self, settings: Sequence[Mapping[str, Literal]]) -> list[Cell]:
         """Cells with such values of the axes and such seeds, without those that `only` drops."""
