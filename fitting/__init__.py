@@ -87,10 +87,11 @@ on tables of two dozen rows, which the additive law of five predicts best.
 from . import priors, tape
 from .allocation import Allocation, Allocations, allocate
 from .candidates import PLAIN, Recipe
+from .compare import Comparison, Comparisons, compare
 from .design import Design, Pick, design
 from .errors import FittingError
 from .expression import Expression, Quantity, parse_expression, parse_quantity
-from .fits import Comparison, Comparisons, Fit, FitStatus, compare, fit
+from .fits import Fit, FitStatus, fit
 from .forecast import Forecast
 from .law import Form, Frame, Law
 from .laws import LAWS, Bnsl, find_law, load_law, log_data_constrained

@@ -101,12 +101,12 @@ class Field:
         z = {name: np.atleast_1d(values) for name, values in self._coordinates(columns).items()}
         parts = []
         with np.errstate(all="ignore"):
-            for member, root in zip(belief.curved, self._roots, strict=True):
+            for member, root, share in zip(belief.curved, self._roots, belief.curved_shares, strict=True):
                 jacobian = member.form.evaluate(member.raw[None, :], z)[1][0]
-                parts.append((root @ jacobian).T / math.sqrt(len(self._roots)))
+                parts.append((root @ jacobian).T * math.sqrt(share))
             logs = np.stack([member.form.predict_log(member.raw[None, :], z)[0] for member in belief.members])
-            apart = (logs - belief.log_y(z)).T * math.sqrt(belief.design_effect / len(belief.members))
-        return np.nan_to_num(belief.stretch * np.concatenate([*parts, apart], axis=1))
+            apart = (logs - belief.log_y(z)).T * np.sqrt(belief.design_effect * belief.shares)
+        return np.nan_to_num(belief.stretch * math.sqrt(belief.kept) * np.concatenate([*parts, apart], axis=1))
 
     def variance(self, features: np.ndarray) -> np.ndarray:
         """Of what is not known of ln y; shape (places,)."""
@@ -116,8 +116,9 @@ class Field:
         """Half the width of the interval of a new measurement in ln y, of the mean variance over places."""
         from scipy import stats  # here, because importing it costs more than a plan takes
 
-        variance = float(self.variance(features).mean()) + self._belief.noise**2
-        return float(stats.t.ppf(0.5 + level / 2, self._belief.degrees_of_freedom)) * math.sqrt(variance)
+        unknown = self.variance(features).mean()
+        reach = stats.t.ppf(0.5 + level / 2, self._belief.freedom(unknown))
+        return float(reach * np.sqrt(unknown + self._belief.noise**2))
 
     def gains(self, cells: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """The mean variance at targets that each cell would take away; shape (cells,).

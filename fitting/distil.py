@@ -28,13 +28,16 @@ _BEYOND = 1.0
 _BUDGET, _POLISH = 60, 2000
 
 
-def distilled(members: Sequence[Member], rows: Rows, toward: Mapping[str, np.ndarray] | None) -> Member:
+def distilled(
+    members: Sequence[Member], rows: Rows, toward: Mapping[str, np.ndarray] | None, lean: Member | None = None
+) -> Member:
     """The form, of those of `members`, that follows their mean best, at a minimum of its distance from it.
 
-    toward: centred logarithms of the rows that one wishes to know, None if nobody said.
+    toward: centred logarithms of the rows that one wishes to know, None if nobody said. lean: what the mean leans on
+    beyond the rows; see `leaning`.
     """
     places, weights = _places(rows, toward, members[0].form.frame.inputs)
-    mean = np.mean([m.form.predict_log(m.raw[None, :], places)[0] for m in members], axis=0)
+    mean = leaning(members, lean, rows, places)
     best: tuple[float, Member, np.ndarray] | None = None
     for structure in dict.fromkeys(m.form.structure for m in members):
         kin = [m for m in members if m.form.structure == structure][:_STARTS]
@@ -59,6 +62,29 @@ def distilled(members: Sequence[Member], rows: Rows, toward: Mapping[str, np.nda
         score=first.score,
         key=first.key,
     )
+
+
+def leaning(members: Sequence[Member], lean: Member | None, rows: Rows, places: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The mean of the members' ln y at places, cautious beyond the box of the rows.
+
+    What a member adds beyond the box is its increment from the nearest place in it. Where the members' increments
+    disagree, their mean m is drawn towards that of `lean`, t, by the part that chance would explain: with s^2 their
+    variance, it becomes t + (m - t)^3 / ((m - t)^2 + s^2). Inside the box nothing changes.
+    """
+    inside = {name: np.clip(z, rows.z[name].min(), rows.z[name].max()) for name, z in places.items()}
+
+    def both(m: Member) -> tuple[np.ndarray, np.ndarray]:
+        return tuple(m.form.predict_log(m.raw[None, :], z)[0] for z in (inside, places))
+
+    at, there = np.moveaxis([both(m) for m in members], 1, 0)
+    if lean is None:
+        return there.mean(0)
+    increments = there - at
+    simple = -np.subtract(*both(lean))
+    apart = increments.mean(0) - simple
+    with np.errstate(invalid="ignore"):
+        kept = np.nan_to_num(apart**2 / (apart**2 + increments.var(0)), nan=1.0)
+    return at.mean(0) + simple + kept * apart
 
 
 def _places(

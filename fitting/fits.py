@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from . import storage
+from .blending import blended
 from .candidates import Member, Recipe
 from .code import python_function
 from .errors import FittingError
 from .forecast import Belief, Forecast, seed_noise
 from .law import Law
-from .laws import SUFFIX, Averaged, Constrained, find_law
+from .laws import SUFFIX, Averaged, Blend, Constrained, find_law
 from .optimum import Optimum, optima
 from .rmsle import Rmsle, rmsle
 from .selection import scale_coordinate, select
-from .solver import Ending, Loss
+from .solver import Ending, Loss, loss_named
 from .summary import Coefficient, Summary, diagnostics, latex, residual_warnings
 from .table import Table
 from .threads import single_threaded
@@ -67,19 +68,28 @@ class Fit:
     table: Table | None = field(repr=False, default=None, compare=False)
 
     @property
-    def members(self) -> tuple[Member, ...]:
-        """What predicts: one equation, or for the mean of a law all whose mean it is; none if the fit failed. The
-        candidates that the equation stands for are `belief.members`.
+    def predictors(self) -> tuple[Member, ...]:
+        """What predicts, by the mean of its logarithms: one equation, or for the mean of a law all whose mean it is;
+        none if the fit failed. The candidates that an equation stands for are `belief.members`.
         """
         if self.belief is None:
             return ()
         return self.belief.members if self.belief.equation is None else (self.belief.equation,)
 
     @property
-    def predictors(self) -> tuple[Member, ...]:
-        """What predicts, by the mean of its logarithms: the one equation, or the members under the other condition."""
-        equation = None if self.belief is None else self.belief.equation
-        return self.members if equation is None else (equation,)
+    def shares(self) -> tuple[float, ...]:
+        """The weight of each of `predictors`, of sum 1."""
+        if self.belief is None or self.belief.equation is not None:
+            return (1.0,) * len(self.predictors)
+        return tuple(float(share) for share in self.belief.shares)
+
+    @property
+    def equation(self) -> str:
+        """The right side of y = ..., with the coefficients' names."""
+        belief = self._known
+        if belief.weights:
+            return " * ".join(f"{name.removeprefix('w_')}^{name}" for name in self.coefficients)
+        return belief.shown.form.equation
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -111,11 +121,12 @@ class Fit:
         """For each coefficient, the interval that holds it with probability `level` if this structure is the true one.
 
         From draws of the raw parameters around the member that ranks first, so that a coefficient that is positive by
-        construction has a positive interval. Amplitudes far from x = 1 have wide ones, and they are right to.
+        construction has a positive interval. Amplitudes far from x = 1 have wide ones, and they are right to. The
+        weights of a blend are chosen, not estimated, and have none.
         """
         if not 0 < level < 1:
             raise FittingError(f"the level of an interval is a probability between 0 and 1, not {level}")
-        if self.belief is None:
+        if self.belief is None or self.belief.weights:
             return {}
         first = self.belief.shown
         # The draws are part of the answer, not of the fit: a fixed seed makes the answer repeatable.
@@ -173,15 +184,15 @@ class Fit:
             law=self.law,
             status=self.status.value,
             structure=self.structure,
-            equation=shown.form.equation,
-            latex="y = " + latex(shown.form.equation, list(shown.form.frame.centre)),
+            equation=self.equation,
+            latex="y = " + latex(self.equation, list(shown.form.frame.centre)),
             coefficients=tuple(
                 Coefficient(
                     name=name,
                     value=value,
-                    error=(narrow[name][1] - narrow[name][0]) / 2,
-                    low=wide[name][0],
-                    high=wide[name][1],
+                    error=(narrow[name][1] - narrow[name][0]) / 2 if narrow else math.nan,
+                    low=wide[name][0] if wide else math.nan,
+                    high=wide[name][1] if wide else math.nan,
                 )
                 for name, value in self.coefficients.items()
             ),
@@ -205,7 +216,7 @@ class Fit:
         """
         belief = self._known
         if belief.equation is None:
-            one = self.law.removesuffix(SUFFIX)
+            one = "each of its laws" if belief.weights else self.law.removesuffix(SUFFIX)
             raise FittingError(f"{self.law} is the mean of several equations; {one} is a single one")
         columns = ", ".join(f"{c} = {v:.12g}" for c, v in self.coefficients.items())
         comments = [f"{self.law}: y = {belief.equation.form.equation}", "", columns]
@@ -266,40 +277,6 @@ class Fit:
         return {name: values.ravel() for name, values in zip(z, spread, strict=True)}, spread[0].shape
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One law in a comparison. `fit` is None when the law does not suit the table; `reason` then says why."""
-
-    law: str
-    fit: Fit | None
-    reason: str
-    rmsle_fit: Rmsle | None
-    rmsle_held_out: Rmsle | None
-    seconds: float
-
-
-class Comparisons(tuple[Comparison, ...]):
-    """The laws of one comparison, in the order in which they were named."""
-
-    def summary(self) -> str:
-        """A table for people: the least held-out error first, laws without one last, each with its reason."""
-
-        def order(row: Comparison) -> float:
-            return math.inf if row.rmsle_held_out is None else row.rmsle_held_out.value
-
-        rows = [("law", "held out", "fitted", "status", "")]
-        for row in sorted(self, key=order):
-            if row.fit is None or row.rmsle_fit is None:
-                rows.append((row.law, "-", "-", "no fit", row.reason))
-            else:
-                held_out = "-" if row.rmsle_held_out is None else str(row.rmsle_held_out)
-                rows.append((row.law, held_out, str(row.rmsle_fit), row.fit.status.value, row.fit.structure))
-        widths = [max(len(row[k]) for row in rows) for k in range(4)]
-        return "\n".join(
-            "  ".join([*(text.ljust(w) for text, w in zip(row, widths, strict=False)), row[4]]).rstrip() for row in rows
-        )
-
-
 @single_threaded
 def fit(
     law: str | Law,
@@ -311,122 +288,89 @@ def fit(
     recipe: Recipe | None = None,
     fixed: Mapping[str, float] | None = None,
     tied: Sequence[tuple[str, str]] = (),
+    parts: Mapping[str, Fit] | None = None,
 ) -> Fit:
     """Fit a law to a table.
 
     seed: of the random starts; equal seeds give equal fits. loss: "msle" or "huber" (width 1e-3 in ln y). toward: the
     columns (not the metric) of rows one wishes to forecast: they tell selection which way is out; without it all
     inputs count alike. recipe: how to select; the default averages candidates, `PLAIN` is one fit of least loss.
-    fixed: coefficients that are held at a value; tied: pairs that are held equal; see `laws.constrained`.
+    fixed: coefficients that are held at a value; tied: pairs that are held equal; see `laws.constrained`. parts: of a
+    blend, fits of its laws to the same table that are known already; the others are made.
 
     Raises FittingError where the law cannot be fitted to such a table; numbers that go wrong are a status, not an
     error.
     """
     began = time.perf_counter()
     chosen = _constrained(find_law(law), fixed or {}, tied)
-    kind = _loss(loss)
-    rows = table
-    for _ in range(1 if table.counts is None else _ROUNDS):
-        belief = select(chosen, rows, recipe=recipe or Recipe(), loss=kind, seed=seed, toward=toward)
-        if belief is None or table.counts is None:
-            break
-        rows = table.reweighted(np.exp(belief.log_y(belief.members[0].form.frame.coordinates(table.columns))))
-    if belief is None:
-        return Fit(
-            law=chosen.name,
-            status=FitStatus.FAILED,
-            structure="",
-            coefficients={},
-            rmsle=Rmsle(value=math.nan, error=math.nan, points=0),
-            rows=len(table),
-            seconds=time.perf_counter() - began,
-            fingerprint=table.fingerprint,
-            belief=None,
-            fixed=dict(fixed or {}),
-            tied=tuple(tied),
-        )
-    # From all rows: their means no longer show how replicates differ.
-    belief = replace(belief, seed=seed_noise(np.log(table.y), table.group))
-    shown = belief.equation
-    belief = belief.averaged() if isinstance(chosen, Averaged) else belief
-    log_y = belief.log_y(shown.form.frame.coordinates(table.columns))
+    how = {"seed": seed, "loss": loss_named(loss), "toward": toward, "recipe": recipe}
+    belief = _blended(chosen, table, parts or {}, how) if isinstance(chosen, Blend) else _single(chosen, table, how)
+    known: dict[str, Any] = {
+        "status": FitStatus.FAILED,
+        "structure": "",
+        "coefficients": {},
+        "rmsle": Rmsle(value=math.nan, error=math.nan, points=0),
+    }
+    if belief is not None:
+        shown = belief.shown
+        # Under the other condition it predicts with the mean, and shows the equation all the same.
+        belief = belief.averaged() if isinstance(chosen, Averaged) else belief
+        log_y = belief.log_y(shown.form.frame.coordinates(table.columns))
+        known = {
+            "status": _status(shown),
+            "structure": shown.form.describe(shown.raw),
+            "coefficients": shown.form.coefficients(shown.raw),
+            "rmsle": rmsle(np.exp(log_y), table.y),
+        }
+        if isinstance(chosen, Blend):
+            by_law = zip(belief.members, belief.weights, strict=True)
+            known["coefficients"] = {f"w_{member.form.law}": weight for member, weight in by_law}
+            known["structure"] = f"mean of {len(belief.members)} laws"
     return Fit(
         law=chosen.name,
-        status=_status(shown),
-        structure=shown.form.describe(shown.raw),
-        coefficients=shown.form.coefficients(shown.raw),
-        rmsle=rmsle(np.exp(log_y), table.y),
+        **known,
         rows=len(table),
         seconds=time.perf_counter() - began,
         fingerprint=table.fingerprint,
         belief=belief,
         fixed=dict(fixed or {}),
         tied=tuple(tied),
-        table=table,
+        table=table if belief is not None else None,
     )
 
 
-def compare(
-    laws: Sequence[str | Law],
-    fitted: Table,
-    held_out: Table | None = None,
-    *,
-    seed: int = 0,
-    loss: Loss | str = Loss.MSLE,
-    recipe: Recipe | None = None,
-) -> Comparisons:
-    """Fit several laws to one table with equal care and score them on another, which none of them has seen.
+def _single(law: Law, table: Table, how: Mapping[str, Any]) -> Belief | None:
+    rows = table
+    for _ in range(1 if table.counts is None else _ROUNDS):
+        belief = select(law, rows, **how | {"recipe": how["recipe"] or Recipe()})
+        if belief is None:
+            return None
+        if table.counts is not None:
+            rows = table.reweighted(np.exp(belief.log_y(belief.shown.form.frame.coordinates(table.columns))))
+    # From all rows: their means no longer show how replicates differ.
+    return replace(belief, seed=seed_noise(np.log(table.y), table.group))
 
-    Of the held-out rows, only the columns are used before scoring: they tell selection which way is out.
-    Never raises because one law fails; raises FittingError for an unknown name, which is a mistake in the call.
-    """
-    found = [find_law(law) for law in laws]
-    kind = _loss(loss)
-    toward = None if held_out is None or len(held_out) == 0 else held_out.columns
-    results = []
-    fits: dict[str, Fit] = {}
-    for law in found:
-        began = time.perf_counter()
-        result, reason, inside, outside = None, "", None, None
+
+def _blended(law: Blend, table: Table, parts: Mapping[str, Fit], how: Mapping[str, Any]) -> Belief | None:
+    beliefs, reasons = {}, []
+    for one in law.laws:
         try:
-            # Both conditions of a law are one fit.
-            alone = law.law if isinstance(law, Averaged) else law
-            if alone.name not in fits:
-                fits[alone.name] = fit(alone, fitted, seed=seed, loss=kind, toward=toward, recipe=recipe)
-            result = fits[alone.name]
-            if isinstance(law, Averaged) and result.status is not FitStatus.FAILED:
-                result = result.averaged()
-            if result.status is FitStatus.FAILED:
-                reason = "no start gave finite numbers"
-            else:
-                inside = result.rmsle
-                if held_out is not None and len(held_out):
-                    outside = rmsle(result.predict(held_out.columns), held_out.y)
+            found = parts[one.name] if one.name in parts else fit(one, table, **how)
         except FittingError as error:
-            result, reason = None, str(error)
-        results.append(
-            Comparison(
-                law=law.name,
-                fit=result,
-                reason=reason,
-                rmsle_fit=inside,
-                rmsle_held_out=outside,
-                seconds=time.perf_counter() - began,
-            )
-        )
-    return Comparisons(results)
-
-
-def _loss(loss: Loss | str) -> Loss:
-    try:
-        return Loss(loss)
-    except ValueError:
-        raise FittingError(f"unknown loss {loss!r}; write one of: {', '.join(kind.value for kind in Loss)}") from None
+            reasons.append(str(error))
+            continue
+        if found.belief is not None:
+            beliefs[one.name] = found.belief
+    if reasons and not beliefs:
+        raise FittingError(reasons[0])
+    return blended(law, beliefs, table) if beliefs else None
 
 
 def _constrained(law: Law, fixed: Mapping[str, float], tied: Sequence[tuple[str, str]]) -> Law:
     if not fixed and not tied:
         return law
+    if isinstance(law, Blend):
+        raise FittingError(f"{law.name} has no coefficient of its own that could be held or tied; fit one of its laws")
     if isinstance(law, Averaged):
         return Averaged(law=Constrained(law=law.law, fixed=fixed, tied=tied))
     return Constrained(law=law, fixed=fixed, tied=tied)

@@ -43,7 +43,7 @@ import abc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -220,4 +220,13 @@ class Law(Protocol):
 
     def forms(self, frame: Frame) -> Sequence[Form]:
         """The forms that selection tries on a table of this scale. Raises FittingError where the law does not suit."""
+        ...
+
+
+@runtime_checkable
+class Cautious(Law, Protocol):
+    """A law that leans on one of its own forms where its candidates disagree about what lies beyond the table."""
+
+    def core(self, frame: Frame) -> str:
+        """The structure of that form, "" where there is none for such a table."""
         ...

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from .condense import RANKED_CELLS, Condensed, condense, most_cells
 from .distil import distilled
 from .errors import FittingError
 from .forecast import Belief
-from .law import Frame, Law
+from .law import Cautious, Frame, Law
 from .solver import Loss
 from .table import Table
 
@@ -86,12 +86,13 @@ def select(
             "add rows"
         )
     rows = _rows(condensed, toward)
-    wanted, tried, stretch = by_frontier(law, coarse.table, _rows(coarse, toward), recipe=recipe, loss=loss, seed=seed)
-    needed = {m.key[0] for m in wanted} or {form.structure for form in forms}
+    ranking = by_frontier(law, coarse.table, _rows(coarse, toward), recipe=recipe, loss=loss, seed=seed)
+    wanted, core = ranking.shortlist, law.core(frame) if isinstance(law, Cautious) else ""
+    needed = {*(m.key[0] for m in wanted), core} if wanted else {form.structure for form in forms}
     again = [form for form in forms if form.structure in needed]
     refitted = {m.key: m for m in ridge_paths(again, rows, recipe=recipe, loss=loss, seed=seed)}
-    members = [replace(refitted[m.key], score=m.score) for m in wanted if m.key in refitted]
-    members = ranked_again(members, rows, recipe)[: max(1, round(recipe.share * tried))]
+    ranked = ranked_again([replace(refitted[m.key], score=m.score) for m in wanted if m.key in refitted], rows, recipe)
+    members = ranked[: max(1, round(recipe.share * ranking.tried))]
     members = members or _by_fit(list(refitted.values()), len(table))
     if not members:
         return None
@@ -103,8 +104,11 @@ def select(
         if toward is not None:
             known = {name: toward[name] for name in frame.centre if name in toward}
             wished = frame.coordinates(known, partly=True)
-        equation = distilled(members, rows, wished)
-    return replace(Belief.from_members(members, equation, rows), stretch=stretch)
+        simple = [replace(m, score=ranking.scores.get(m.key, math.inf)) for m in refitted.values() if m.key[0] == core]
+        lean = ranked_again(simple, rows, recipe)[0] if simple else None
+        equation = distilled(members, rows, wished, lean)
+    belief = Belief.from_members(members, equation, rows)
+    return replace(belief, stretch=ranking.stretch, missed=ranking.missed)
 
 
 def _rows(condensed: Condensed, toward: Mapping[str, np.ndarray] | None) -> Rows:
@@ -113,18 +117,28 @@ def _rows(condensed: Condensed, toward: Mapping[str, np.ndarray] | None) -> Rows
     return Rows.from_table(table, Frame.from_table(table), q, measured=condensed.measured, within=condensed.within)
 
 
-def by_frontier(
-    law: Law, table: Table, rows: Rows, *, recipe: Recipe, loss: Loss, seed: int
-) -> tuple[list[Member], int, float]:
-    """The candidates that foretell the frontier best, fitted without it; how many were tried; and by how much they
-    missed it (the stretch).
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """What the frontier said of candidates that were fitted without it; none where the table has no frontier to spare.
 
-    No candidates where the table has no frontier to spare.
+    shortlist: those that foretold it best, best first. scores: the error of each on it, by key. tried: how many there
+    were. missed: the error of the mean of
+    the best on it, in ln y; stretch: by how much that exceeded what they foretold, at least 1.
     """
+
+    shortlist: Sequence[Member] = ()
+    scores: Mapping[tuple[str, int, int], float] = field(default_factory=dict)
+    tried: int = 0
+    missed: float = math.nan
+    stretch: float = 1.0
+
+
+def by_frontier(law: Law, table: Table, rows: Rows, *, recipe: Recipe, loss: Loss, seed: int) -> Ranking:
+    """The candidates by how well they foretell the frontier, fitted without it."""
     q = rows.q
     frontier = frontier_rows(q, recipe.frontier)
     if not frontier.any():
-        return [], 0, 1.0
+        return Ranking()
     rest, out = table.where(~frontier), table.where(frontier)
     try:
         # Centre, hull and bounds are those of the rest alone: taken from all rows they would leak the frontier.
@@ -132,9 +146,9 @@ def by_frontier(
         structures = {form.structure for form in law.forms(Frame.from_table(table))}
         forms = [form for form in law.forms(frame) if form.structure in structures]
     except FittingError:
-        return [], 0, 1.0
+        return Ranking()
     if len(rest) <= min((form.size for form in forms), default=len(rest)):
-        return [], 0, 1.0
+        return Ranking()
     inner = q[~frontier] / max(float(q[~frontier].max()), 1e-300)
     measured = max(round(rows.measured * float(rows.weights[~frontier].sum() / rows.weights.sum())), 1)
     inside = Rows.from_table(rest, frame, inner, measured=measured, within=rows.within)
@@ -145,12 +159,18 @@ def by_frontier(
         if np.isfinite(error).all():
             ranked.append(replace(member, score=_rms(error, outside.weights)))
     if not ranked:
-        return [], 0, 1.0
+        return Ranking()
     ranked.sort(key=lambda m: m.score)
     chosen = [m for m in ranked if m.form.exclusive == ranked[0].form.exclusive]
     best = chosen[: max(1, round(recipe.share * len(chosen)))]
-    stretch = Belief.from_members(best, None, inside).stretched_on(outside)
-    return chosen[: max(1, round(recipe.shortlist * len(chosen)))], len(chosen), stretch
+    belief = Belief.from_members(best, None, inside)
+    return Ranking(
+        shortlist=chosen[: max(1, round(recipe.shortlist * len(chosen)))],
+        scores={m.key: m.score for m in chosen},
+        tried=len(chosen),
+        missed=_rms(belief.log_y(outside.z) - outside.log_y, outside.weights),
+        stretch=belief.stretched_on(outside),
+    )
 
 
 def ranked_again(members: Sequence[Member], rows: Rows, recipe: Recipe) -> list[Member]:

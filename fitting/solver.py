@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .errors import FittingError
 from .law import Form
 
 _LONGEST_STEP = 1.5
@@ -33,6 +34,14 @@ class Loss(enum.Enum):
 
     MSLE = "msle"
     HUBER = "huber"
+
+
+def loss_named(loss: Loss | str) -> Loss:
+    """The loss of that name. Raises FittingError."""
+    try:
+        return Loss(loss)
+    except ValueError:
+        raise FittingError(f"unknown loss {loss!r}; write one of: {', '.join(kind.value for kind in Loss)}") from None
 
 
 # The width of the Huber loss in ln y that the literature on compute-optimal training uses (1e-3: nearly an absolute

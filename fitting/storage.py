@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,10 @@ from .candidates import Member
 from .errors import FittingError
 from .forecast import Belief
 from .law import Form, Frame, Law
+from .laws import Blend, Part
 from .solver import Ending
 
-FORMAT, VERSION = "unsl fit", 2
+FORMAT, VERSION = "unsl fit", 3
 # The same formula on another machine rounds otherwise; another formula differs by far more.
 _SAME = 1e-9
 
@@ -31,12 +32,11 @@ def belief_to_json(belief: Belief | None) -> dict[str, Any] | None:
     """Members and what they know, as values that `json` can write."""
     if belief is None:
         return None
-    frame = belief.members[0].form.frame
     rest = {
         name: value for name, value in vars(belief).items() if name not in ("members", "equation", "covariances")
     }  # plain numbers
     return {
-        "frame": asdict(frame),
+        "frame": asdict(belief.members[0].form.frame),
         "equation": None if belief.equation is None else _member_to_json(belief.equation),
         "members": [_member_to_json(m) for m in belief.members],
         "covariances": [c.tolist() for c in belief.covariances],
@@ -48,9 +48,13 @@ def belief_from_json(value: Mapping[str, Any] | None, law: Law) -> Belief | None
     """The inverse of `belief_to_json`. Raises FittingError if the law has changed since."""
     if value is None:
         return None
-    frame = Frame(**{k: tuple(v) if isinstance(v, list) else v for k, v in value["frame"].items()})
-    forms = {form.structure: form for form in law.forms(frame)}
-    members = tuple(_member_from_json(m, forms, law) for m in value["members"])
+    frame = _frame(value["frame"])
+    if isinstance(law, Blend):
+        by_name = {one.name: one for one in law.laws}
+        members = tuple(_part_from_json(m, frame, by_name) for m in value["members"])
+    else:
+        forms = {form.structure: form for form in law.forms(frame)}
+        members = tuple(_member_from_json(m, forms, law) for m in value["members"])
     equation = value["equation"]
     if equation is not None:
         # A single member is its own equation.
@@ -60,11 +64,28 @@ def belief_from_json(value: Mapping[str, Any] | None, law: Law) -> Belief | None
         equation=equation,
         members=members,
         covariances=tuple(np.array(c, float) for c in value["covariances"]),
-        **value["numbers"],
+        **value["numbers"] | {"weights": tuple(value["numbers"]["weights"])},
     )
 
 
+def _frame(value: Mapping[str, Any]) -> Frame:
+    return Frame(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items()})
+
+
+def _part_from_json(value: Mapping[str, Any], frame: Frame, laws: Mapping[str, Law]) -> Member:
+    """A law's equation in a blend, which has a frame of its own."""
+    if value["law"] not in laws:
+        raise FittingError(f"this fit is of another version of the blend: {value['law']} is none of its laws")
+    law = laws[value["law"]]
+    member = _member_from_json(value["equation"], {f.structure: f for f in law.forms(_frame(value["frame"]))}, law)
+    return replace(member, form=Part(frame=frame, law=law.name, form=member.form))
+
+
 def _member_to_json(member: Member) -> dict[str, Any]:
+    if isinstance(member.form, Part):
+        inner = member.form.form
+        equation = _member_to_json(replace(member, form=inner))
+        return {"law": member.form.law, "frame": asdict(inner.frame), "equation": equation}
     return {
         "form": member.form.structure,
         "parameters": dict(zip(member.form.parameters, member.raw.tolist(), strict=True)),

@@ -15,14 +15,14 @@ class Uncertainty:
     """The distribution of ln y at targets: a Student's t around `log_median`; arrays of the targets' shape.
 
     coefficients, structures, noise: the parts of its squared scale: what the fit leaves open, how much the members
-    disagree, and a single measurement around the truth. freedom: degrees of freedom.
+    disagree, and a single measurement around the truth. freedom: degrees of freedom, few where the law does not know.
     """
 
     log_median: np.ndarray
     coefficients: np.ndarray
     structures: np.ndarray
     noise: np.ndarray
-    freedom: float
+    freedom: np.ndarray
 
     @property
     def scale(self) -> np.ndarray:
@@ -46,13 +46,12 @@ class Uncertainty:
 def uncertainty(belief, z: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> Uncertainty:
     """Of a `Belief`, at centred logarithms of the columns; see `Fit.uncertainty`."""
     mean, unknown = belief.moments(z)
-    logs = np.stack([m.form.predict_log(m.raw[None, :], z)[0] for m in belief.members])
-    between = np.minimum(belief.design_effect * ((logs - mean) ** 2).mean(0), unknown)
+    between = np.minimum(belief.between(z)[1], unknown)
     stretched = belief.stretch**2
     return Uncertainty(
         log_median=mean.reshape(shape),
         coefficients=(stretched * (unknown - between)).reshape(shape),
         structures=(stretched * between).reshape(shape),
         noise=np.full(shape, belief.noise**2),
-        freedom=belief.degrees_of_freedom,
+        freedom=belief.freedom(stretched * unknown).reshape(shape),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fitting import LAWS, FittingError
 
+from . import sldbench
 from .catalogue import EXAMS
 from .definition import HALVES
 from .known_answers import known_answers
@@ -32,6 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--known-answers", action="store_true", help="check published numbers, hold no exam")
     parser.add_argument("--no-known-answers", action="store_true", help="skip them; --only skips them too")
+    parser.add_argument("--sldbench", action="store_true", help="hold SLDBench's tasks, beside the scores on record")
     parser.add_argument("--list", action="store_true", help="print the exams and where their tables are, and stop")
 
 
@@ -55,6 +57,8 @@ def run_command(options: argparse.Namespace) -> int:
             f"[{done}/{total}] {exam} {score.law}: {value[:60]} (about {left:.0f} s left)", file=sys.stderr, flush=True
         )
 
+    if options.sldbench:
+        return _sldbench(options)
     if options.known_answers:
         answers = known_answers(options.data)
         print(text_report((), answers))
@@ -79,4 +83,19 @@ def run_command(options: argparse.Namespace) -> int:
         )
     if options.html:
         Path(options.html).write_text(html_page(results, answers, options.data, law=options.law), encoding="utf-8")
+    return 1 if any(result.reason for result in results) else 0
+
+
+def _sldbench(options: argparse.Namespace) -> int:
+    scores = sldbench.published(options.data)
+    results = sldbench.run_sldbench(
+        options.data,
+        laws=options.laws.split(",") if options.laws else ("unsl", "blend", "cf"),
+        tasks=[name for name in options.only.split(",") if name],
+        seed=options.seed,
+        progress=lambda one: print(f"{one.task} {one.law}: {one.r2:.4f} ({one.seconds:.0f} s)", file=sys.stderr),
+    )
+    print(sldbench.text_report(results, scores))
+    if options.json:
+        Path(options.json).write_text(sldbench.as_json(results, scores), encoding="utf-8")
     return 1 if any(result.reason for result in results) else 0

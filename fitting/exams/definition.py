@@ -17,7 +17,7 @@ import numpy as np
 
 from fitting import FittingError, Metric, Table, parse_expression
 
-DOMAINS = ("vision", "language", "other")
+DOMAINS = ("vision", "language", "reinforcement", "other")
 HALVES = ("development", "report")
 # Fewer fitted rows than this leave nothing to choose a structure by.
 _FEWEST_ROWS = 4
@@ -78,6 +78,11 @@ class Sheet:
     fitted: Table
     held_out: Table
     excluded: Mapping[str, int]
+
+
+def error_rate(name: str, classes: int) -> Metric:
+    """An error that guessing bounds."""
+    return Metric(name=name, ceiling=1.0 - 1.0 / classes)
 
 
 def load(exam: Exam, data: str | Path) -> Sheet:

@@ -105,3 +105,74 @@ EPOCHWISE = Source(
     paper="2007.10099",
 )
 NANO = Source(folder="nano-width", title="nanoGPT widths", url="https://github.com/DongWooLee-Eli/nslpfn")
+SCHEDULES = Source(
+    folder="multipowerlaw-schedules",
+    title="Multi-power law: loss curves under schedules",
+    url="https://github.com/thu-yao-01-luo/MultiPowerLaw",
+    paper="2503.12811",
+)
+ACTIVE = Source(
+    folder="scalebench-extra",
+    title="Tables of active experiment selection for scaling laws",
+    url="https://github.com/PlanarG/active-sl",
+    paper="2604.22753",
+)
+SLIMPAJAMA = Source(
+    folder="dmsl-slimpajama",
+    title="Data mixtures of SlimPajama",
+    url="https://github.com/meiqwq/Explaining-Data-Mixing-Scaling-Laws",
+)
+MIXTURES = Source(
+    folder="mixinglaws-curves",
+    title="Data mixing laws",
+    url="https://github.com/yegcjs/mixinglaws",
+    paper="2403.16952",
+)
+BITS = Source(
+    folder="quest-bits",
+    title="QuEST: quantisation-aware training",
+    url="https://github.com/IST-DASLab/QuEST",
+    paper="2502.05003",
+)
+TRANSFER = Source(
+    folder="cg-transfer",
+    title="Transfer from synthetic pictures",
+    url="https://github.com/pfnet-research/cg-transfer",
+    paper="2108.11018",
+)
+PROBES = Source(
+    folder="clip-probe",
+    title="Linear probes of CLIP models",
+    url="https://github.com/LAION-AI/CLIP_benchmark",
+)
+FFCV = Source(
+    folder="ffcv-imagenet",
+    title="ResNet-50 on ImageNet by planned epochs",
+    url="https://github.com/libffcv/ffcv-imagenet",
+)
+PPG = Source(
+    folder="procgen-ppg-hparams",
+    title="Phasic policy gradient on Procgen",
+    url="https://github.com/openai/phasic-policy-gradient",
+    paper="2009.04416",
+)
+PPO = Source(
+    folder="procgen-openai-ppo",
+    title="PPO on Procgen",
+    url="https://github.com/openai/train-procgen",
+    paper="1912.01588",
+)
+SIMBA = Source(
+    folder="simba-scaling",
+    title="SimBa: critic width and updates to data",
+    url="https://github.com/DAVIAN-Robotics/SimbaV2",
+    paper="2502.15280",
+)
+STUDENT = Source(
+    folder="teacher-student-mlp",
+    title="A student of a teacher network",
+    url="https://github.com/mvigl/scaling-laws-demo",
+)
+
+# Sources whose tables came after the procedure had been chosen on all others.
+AFTERWARDS = (SCHEDULES, ACTIVE, SLIMPAJAMA, MIXTURES, BITS, TRANSFER, PROBES, FFCV, PPG, PPO, SIMBA, STUDENT)

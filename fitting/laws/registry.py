@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import FittingError
 from ..law import Law
 from .averaged import SUFFIX, Averaged
+from .blend import Blend
 from .bnsl import Bnsl
 from .chinchilla import Additive
 from .data_constrained import DataConstrained
@@ -14,7 +15,7 @@ from .learning_curves import M1, M2, M3, M4
 from .loading import is_address, load_law
 from .unsl import Ablation, Unsl
 
-LAWS: dict[str, Law] = {
+_LAWS: dict[str, Law] = {
     law.name: law
     for law in (
         Unsl(),
@@ -33,6 +34,8 @@ LAWS: dict[str, Law] = {
         M4,
     )
 }
+BLEND = Blend(lead=_LAWS["unsl"], laws=tuple(_LAWS[name] for name in ("unsl", "a1", "a2", "a3", "cf")))
+LAWS: dict[str, Law] = {**_LAWS, BLEND.name: BLEND}
 
 
 def find_law(law: str | Law) -> Law:

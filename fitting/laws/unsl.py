@@ -306,6 +306,10 @@ def _limits(frame: Frame) -> tuple[dict[str, bool], ...]:
     return ({"ceiling": known}, {"ceiling": known, "plateau": True})
 
 
+def _additive(frame: Frame) -> Shape:
+    return Shape(joint=False, bottlenecks=True, **_limits(frame)[0])
+
+
 def _forms(frame: Frame, shapes: Sequence[Shape]) -> tuple[UnslForm, ...]:
     return tuple(UnslForm(frame=frame, shape=shape) for shape in dict.fromkeys(shapes))
 
@@ -315,6 +319,10 @@ class Unsl:
     """The law with every structure that selection may pick."""
 
     name: str = "unsl"
+
+    def core(self, frame: Frame) -> str:
+        """The additive law, of several inputs: one power law each."""
+        return str(_additive(frame)) if len(frame.inputs) > 1 else ""
 
     def forms(self, frame: Frame) -> tuple[UnslForm, ...]:
         limits = _limits(frame)
@@ -338,6 +346,8 @@ class Unsl:
         if several and not hyper:
             worst = limits[-1]
             shapes += [Shape(bottlenecks=True, limit=c, **extra, **worst) for c in frame.inputs for extra in extras]
+        if several:
+            shapes.append(_additive(frame))
         return _forms(frame, shapes)
 
 

@@ -174,7 +174,7 @@ def _score(entry: Entry, targets: np.ndarray, log_y: np.ndarray) -> list[dict[st
     }
     pieces = []
     for law in entry.laws:
-        scale, freedom = np.asarray(law.scale, float)[targets], np.full(size, law.freedom)
+        scale, freedom = np.asarray(law.scale, float)[targets], np.broadcast_to(law.freedom, len(law.scale))[targets]
         error = log_y - np.log(entry.metric.to_loss(np.asarray(law.median, float)[targets]))
         half_50, half_90 = reach(0.5, scale, freedom), reach(0.9, scale, freedom)
         pieces.append(

@@ -45,8 +45,8 @@ class LawForecast:
     high_90: Sequence[float]
     scale: Sequence[float]
     """Of the distribution of ln(loss)."""
-    freedom: float
-    """Its degrees of freedom."""
+    freedom: Sequence[float] | float
+    """Its degrees of freedom, one number where they are the same at every target."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -147,7 +147,7 @@ def _says(law: str, found: Fit, targets: Targets, metric: Metric, keep: Callable
         equation=found.belief.shown.form.equation,
         coefficients={name: float(value) for name, value in found.coefficients.items() if math.isfinite(value)},
         fit=keep(found),
-        freedom=float(known.freedom),
+        freedom=known.freedom.tolist(),
         **{name: values.tolist() for name, values in columns.items()},
     )
 

@@ -89,7 +89,6 @@ def _coefficients(law: str, old: LawKnown, new: LawKnown) -> list[Drift]:
 
     normal = float(stats.norm.ppf(0.5 + LEVEL / 2))
     each = 1 - (1 - CERTAIN) / max(len(old.coefficients), 1)
-    freedom = old.said[0].freedom if old.said else math.inf
     found = []
     for name, (value, low, high) in old.coefficients.items():
         now = new.coefficients[name]
@@ -104,7 +103,7 @@ def _coefficients(law: str, old: LawKnown, new: LawKnown) -> list[Drift]:
                 before=(value, low, high),
                 now=now,
                 deviations=min(deviations, _MOST),
-                more_than_noise=bool(deviations > stats.t.ppf(0.5 + each / 2, freedom)),
+                more_than_noise=bool(deviations > stats.norm.ppf(0.5 + each / 2)),
             )
         )
     return found

@@ -169,7 +169,7 @@ def _known(fit: Fit, targets: Targets, question: Question, name: str) -> LawKnow
             log_median=float(known.log_median[i]),
             unknown=float(np.sqrt(known.coefficients[i] + known.structures[i])),
             half=float(half[i]),
-            freedom=float(known.freedom),
+            freedom=float(known.freedom[i]),
         )
         for i in range(len(targets))
     )

@@ -57,7 +57,7 @@ def test_a_measurement_takes_away_what_least_squares_says(additive):
     place = {"n": np.array([3e5]), "d": np.array([3e6])}
     form, raw = belief.shown.form, belief.shown.raw
     at, wanted = (
-        form.evaluate(raw[None, :], form.frame.coordinates(where))[1][0][:, 0] * belief.stretch
+        form.evaluate(raw[None, :], form.frame.coordinates(where))[1][0][:, 0] * belief.stretch * belief.kept**0.5
         for where in (place, TARGET)
     )
     precision = np.linalg.inv(belief.covariances[0]) + np.outer(at, at) / belief.noise**2

@@ -34,7 +34,7 @@ def by_coefficients(c, columns):
 
 def test_the_coefficients_that_are_shown_predict():
     result = fit("a1", table_of(), recipe=QUICK)
-    assert len(result.members) == 1 < len(result.belief.members)
+    assert len(result.predictors) == 1 < len(result.belief.members)
     shown = by_coefficients(result.coefficients, BEYOND)
     np.testing.assert_allclose(result.predict(BEYOND), shown, rtol=1e-9)
     np.testing.assert_allclose(result.forecast(BEYOND).median, shown, rtol=1e-9)
@@ -58,7 +58,7 @@ def test_every_law_has_both_conditions():
     table = table_of()
     one, two = (row.fit for row in compare(["a1", "a1-mean"], table, recipe=QUICK))
     assert (one.law, two.law) == ("a1", "a1-mean")
-    logs = [m.form.predict_log(m.raw[None], m.form.frame.coordinates(BEYOND))[0] for m in two.members]
+    logs = [m.form.predict_log(m.raw[None], m.form.frame.coordinates(BEYOND))[0] for m in two.predictors]
     np.testing.assert_allclose(np.log(two.predict(BEYOND)), np.mean(logs, axis=0))
     assert not np.allclose(one.predict(BEYOND), two.predict(BEYOND), rtol=1e-6)
     assert find_law("cf-mean").name == "cf-mean"

@@ -25,7 +25,7 @@ from fitting.exams import (
     win_rates,
 )
 from fitting.exams.__main__ import main
-from fitting.exams.definition import HALVES
+from fitting.exams.definition import DOMAINS, HALVES
 from fitting.exams.known_answers import known_answers, summed_huber
 from fitting.expression import parse_expression
 
@@ -73,9 +73,9 @@ def test_definitions_are_sound():
 
 def test_the_set_is_as_wide_as_the_literature():
     several = [exam for exam in EXAMS if not exam.one_input]
-    assert sum(exam.domain == "language" for exam in several) == 19
-    assert sum(exam.domain == "vision" for exam in several) >= 6
-    assert len(EXAMS) - len(several) >= 92
+    for domain, least in (("language", 35), ("vision", 30), ("reinforcement", 30), ("other", 7)):
+        assert sum(exam.domain == domain for exam in several) >= least
+    assert len(EXAMS) - len(several) >= 150
 
 
 def test_no_source_is_in_both_halves_and_both_have_every_domain():
@@ -83,10 +83,9 @@ def test_no_source_is_in_both_halves_and_both_have_every_domain():
     by_source = {}
     for exam in EXAMS:
         by_source.setdefault(exam.source.folder, set()).add(exam.half)
-    assert len(by_source) > 15 and all(len(halves) == 1 for halves in by_source.values())
-    for domain in ("vision", "language", "other"):
-        counts = [sum(e.half == h and e.domain == domain and not e.one_input for e in EXAMS) for h in HALVES]
-        assert min(counts) >= max(counts) / 2
+    assert len(by_source) > 25 and all(len(halves) == 1 for halves in by_source.values())
+    for half in HALVES:
+        assert {e.domain for e in EXAMS if e.half == half and not e.one_input} == set(DOMAINS)
 
 
 def test_choose_by_name_half_and_kind():

@@ -5,38 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from line_form import Line
+from line_form import X, Z, member, rows_of
 from scipy import stats
 
 from fitting import LAWS, Frame, Loss, Recipe, Table, fit
-from fitting.candidates import Member, Rows, ridge_paths
+from fitting.candidates import Rows, ridge_paths
 from fitting.forecast import Belief, seed_noise
 from fitting.laws.data_constrained import log_data_constrained
 from fitting.laws.unsl import Shape, UnslForm
 from fitting.selection import by_frontier, ranked_again
-from fitting.solver import Ending
-
-X = np.linspace(-1.0, 1.0, 9)
-FRAME = Frame.from_table(Table(inputs={"x": np.exp(X)}, y=np.exp(X)))
-Z = {"x": X}
-
-
-def member(a, b):
-    return Member(
-        form=Line(frame=FRAME),
-        raw=np.array([a, b], float),
-        ridge=0.0,
-        loss=0.0,
-        ending=Ending.CONVERGED,
-        score=0.0,
-        key=("line", 0, 0),
-    )
-
-
-def rows_of(log_y, weights=None, within=0.0, x=X):
-    weights = np.ones(x.size) if weights is None else weights
-    return Rows(z={"x": x}, log_y=log_y, weights=weights, q=np.linspace(0, 1, x.size), measured=x.size, within=within)
-
 
 COVARIANCE = np.array([[0.04, 0.01], [0.01, 0.02]])
 
@@ -57,11 +34,12 @@ def belief(**more):
     ],
 )
 def test_an_interval_is_the_square_root_of_its_parts(more, unknown, noise):
-    """What is not known, times the square of the stretch, and the larger of the two noises."""
+    """Half of what is not known, times the square of the stretch, and the larger of the two noises."""
     jacobian = np.stack([np.ones_like(X), X])
-    variance = unknown * np.einsum("kn,kl,ln->n", jacobian, COVARIANCE, jacobian) + noise**2
+    variance = 0.5 * unknown * np.einsum("kn,kl,ln->n", jacobian, COVARIANCE, jacobian)
+    freedom = (variance + noise**2) ** 2 / (variance**2 / 1.5 + noise**4 / 7.0)
     low, middle, high = belief(**more).interval(Z, 0.8)
-    np.testing.assert_allclose(high - middle, stats.t.ppf(0.9, 7.0) * np.sqrt(variance), rtol=1e-12)
+    np.testing.assert_allclose(high - middle, stats.t.ppf(0.9, freedom) * np.sqrt(variance + noise**2), rtol=1e-12)
     np.testing.assert_allclose(middle - low, high - middle, rtol=1e-12)
     np.testing.assert_allclose(middle, X)
 
@@ -69,9 +47,28 @@ def test_an_interval_is_the_square_root_of_its_parts(more, unknown, noise):
 def test_members_that_disagree_widen_as_much_as_rows_are_alike():
     members = (member(0.0, 1.0), member(0.0, 2.0))
     one = belief(members=members, equation=members[0], covariances=(COVARIANCE, COVARIANCE))
-    other = replace(one, design_effect=5.0)
+    sure = replace(one, covariances=tuple(0 * c for c in one.covariances))
     spread = (np.array([0.0, 1.0])[:, None] * X) ** 2  # from the equation, which is the first
-    np.testing.assert_allclose(other.moments(Z)[1] - one.moments(Z)[1], 4.0 * spread.mean(0), atol=1e-12)
+    for effect in (1.0, 5.0):
+        found = replace(sure, design_effect=effect).moments(Z)[1]
+        np.testing.assert_allclose(found, 0.5 * math.sqrt(effect) * spread.mean(0), atol=1e-12)
+
+
+def test_what_is_not_known_has_heavy_tails_and_noise_has_those_of_its_rows():
+    one = belief()
+    assert one.freedom(np.array([0.0, 1e6])) == pytest.approx([7.0, 1.5], rel=1e-3)
+    assert replace(one, residual=0.0).freedom(np.array([0.0, 1.0])).tolist() == [1.5, 1.5]
+
+
+def test_weights_count_in_the_mean_in_how_members_disagree_and_in_what_they_leave_open():
+    members = (member(0.0, 1.0), member(0.0, 2.0))
+    one = belief(members=members, equation=None, covariances=(COVARIANCE, 4 * COVARIANCE), weights=(0.75, 0.25))
+    mean, unknown = one.moments(Z)
+    np.testing.assert_allclose(mean, 1.25 * X)
+    spread = 0.75 * (0.25 * X) ** 2 + 0.25 * (0.75 * X) ** 2
+    jacobian = np.stack([np.ones_like(X), X])
+    left = (0.75 + 0.25 * 4) * np.einsum("kn,kl,ln->n", jacobian, COVARIANCE, jacobian)
+    np.testing.assert_allclose(unknown, 0.5 * (spread + left))
 
 
 def test_rows_that_err_alike_widen_every_part():
@@ -127,7 +124,7 @@ def test_the_stretch_is_how_much_errors_exceed_what_was_foretold(errors, expecte
     rows = rows_of(x + np.array(errors), x=x)
     if expected is None:
         jacobian = np.stack([np.ones_like(x), x])
-        foretold = np.einsum("kn,kl,ln->n", jacobian, COVARIANCE, jacobian) + 0.1**2
+        foretold = 0.5 * np.einsum("kn,kl,ln->n", jacobian, COVARIANCE, jacobian) + 0.1**2
         expected = math.sqrt(((np.array(errors) ** 2 / foretold).sum() + 2) / (len(errors) + 2))
     assert one.stretched_on(rows) == pytest.approx(expected)
 
@@ -181,7 +178,7 @@ def test_forms_that_exclude_one_another_never_predict_together():
     table = Table(inputs={"n": n, "d": d}, y=y)
     rows = Rows.from_table(table, Frame.from_table(table), np.log(n * d) / np.log(n * d).max(), measured=25, within=0.0)
     recipe = Recipe(ridges=(1e-3, 1e-5), own_ridges=(), starts=1, shortlist=1.0)
-    chosen, _, _ = by_frontier(LAWS["m2"], table, rows, recipe=recipe, loss=Loss.MSLE, seed=0)
+    chosen = by_frontier(LAWS["m2"], table, rows, recipe=recipe, loss=Loss.MSLE, seed=0).shortlist
     assert len(chosen) > 2 and len({m.form.exclusive for m in chosen}) == 1
 
 

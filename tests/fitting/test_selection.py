@@ -103,7 +103,7 @@ def test_the_frontier_does_not_leak_into_the_fits_that_it_ranks():
     other = table_of(np.where(frontier, table.y / 3, table.y))
     law, everything = LAWS["a1"], replace(QUICK, shortlist=1.0)
     one, two = (
-        {m.key: m.raw for m in by_frontier(law, t, rows_of(t, q), recipe=everything, loss=Loss.MSLE, seed=0)[0]}
+        {m.key: m.raw for m in by_frontier(law, t, rows_of(t, q), recipe=everything, loss=Loss.MSLE, seed=0).shortlist}
         for t in (table, other)
     )
     assert len(one) == len(two) > 10

@@ -9,8 +9,7 @@ import pandas
 import pytest
 from rehearsal import make_study, run_study, write_study
 
-from fitting import Rmsle
-from fitting.fits import Comparison
+from fitting import Comparison, Rmsle
 from pipeline import Axis, PipelineError, Split, cli
 from pipeline.analysis import Question, Tasks, analyse, by_task, divide, task_name
 from pipeline.forecasts import Ledger, check_ledger, forecast_held_out
