@@ -355,6 +355,8 @@ class _Search:
         known = belief.curved
         pool = [*known, *(m for m in belief.members if not any(m is one for one in known))]
         who = np.arange(count) % len(pool)
+        if belief.weights:
+            who = np.searchsorted(np.cumsum(belief.shares), (np.arange(count) + 0.5) / count)
         found = {name: np.empty((count, problems)) for name in self.free}
         by_form: dict[str, list[int]] = {}
         for number, member in enumerate(who):

@@ -59,17 +59,19 @@ def compare(
     seed: int = 0,
     loss: Loss | str = Loss.MSLE,
     recipe: Recipe | None = None,
+    fits: dict[str, Fit] | None = None,
 ) -> Comparisons:
     """Fit several laws to one table with equal care and score them on another, which none of them has seen.
 
-    Of the held-out rows, only the columns are used before scoring: they tell selection which way is out.
+    Of the held-out rows, only the columns are used before scoring: they tell selection which way is out. fits: of these
+    very rows that are known already, by law; those that are made here are added.
     Never raises because one law fails; raises FittingError for an unknown name, which is a mistake in the call.
     """
     found = [find_law(law) for law in laws]
     how = {"seed": seed, "loss": loss_named(loss), "recipe": recipe}
     if held_out is not None and len(held_out):
         how["toward"] = held_out.columns
-    fits: dict[str, Fit] = {}
+    fits = {} if fits is None else fits
     results: dict[int, Comparison] = {}
     # A blend comes last, when its laws are fitted.
     for place, law in sorted(enumerate(found), key=lambda pair: isinstance(pair[1], Blend)):

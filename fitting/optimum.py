@@ -101,9 +101,9 @@ def optima(belief: Belief, inputs: Mapping[str, np.ndarray], level: float) -> di
     regress = np.linalg.pinv(design[:, used])
     out = {}
     for k, name in enumerate(frame.hyperparameters):
-        spread = np.sqrt(drawn[:, k].var(0) + ((others[:, k] - best[k]) ** 2).mean(0))
+        spread = np.sqrt(drawn[:, k].var(0) + belief.shares @ (others[:, k] - best[k]) ** 2)
         slopes = regress @ best[k]
-        error = np.sqrt((drawn[:, k] @ regress.T).var(0) + (((others[:, k] - best[k]) @ regress.T) ** 2).mean(0))
+        error = np.sqrt((drawn[:, k] @ regress.T).var(0) + belief.shares @ ((others[:, k] - best[k]) @ regress.T) ** 2)
         log_scale = slopes[0] + frame.centre[name] - sum(
             s * frame.centre[c] for s, c in zip(slopes[1:], varies, strict=True)
         )  # fmt: skip

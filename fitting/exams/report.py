@@ -90,11 +90,19 @@ def exam_rows(results: Sequence[ExamResult]) -> tuple[list[str], list[list[str]]
 
 def law_rows(results: Sequence[ExamResult]) -> tuple[list[str], list[list[str]]]:
     rows = [
-        [s.law, str(s.exams), str(s.wins), f"{s.error:.4f}", f"{s.coverage:.0%}", f"{s.seconds:.1f}"]
+        [
+            s.law,
+            str(s.exams),
+            str(s.wins),
+            f"{s.error:.4f}",
+            f"{s.coverage_50:.0%}",
+            f"{s.coverage:.0%}",
+            f"{s.seconds:.1f}",
+        ]
         for s in summary.by_law(results)
         if s.exams
     ]
-    return ["law", "exams", "best on", "error (geo. mean)", "90% interval holds", "seconds"], rows
+    return ["law", "exams", "best on", "error (geo. mean)", "50% interval holds", "90%", "seconds"], rows
 
 
 def ratio_rows(results: Sequence[ExamResult], law: str) -> tuple[list[str], list[list[str]]]:
@@ -187,6 +195,7 @@ def as_json(results: Sequence[ExamResult], answers: Sequence[KnownAnswer] = (), 
                             "rmsle_held_out": s.rmsle_held_out.value if s.rmsle_held_out else None,
                             "rmsle_held_out_error": s.rmsle_held_out.error if s.rmsle_held_out else None,
                             "coverage": s.coverage,
+                            "coverage_50": s.coverage_50,
                             "seconds": s.seconds,
                             "parameters": dict(s.coefficients),
                         }

@@ -1,6 +1,6 @@
 """Run exams: fit every law to the small rows, score it on the large ones, in parallel processes.
 
-The unit of work is one law on one exam. Work that fails is a result with a reason; it stops nothing else.
+The unit of work is one exam, whose laws share their fits. What fails is a result with a reason; it stops nothing else.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from pathlib import Path
 
 import numpy as np
 
-from fitting import LAWS, FittingError, Law, Recipe, Rmsle, compare, find_law
+from fitting import LAWS, Fit, FittingError, Law, Recipe, Rmsle, compare, find_law
+from fitting.laws import Blend
 
 from .catalogue import choose
 from .definition import Exam, load
 
 # What is fitted by default: on one input the laws of several are the same as M2 or do not apply.
-_ONE_INPUT_LAWS = ("unsl", "a1", "a2", "a3", "bnsl", "m1", "m2", "m3", "m4")
+_ONE_INPUT_LAWS = ("unsl", "a1", "a2", "a3", "bnsl", "m1", "m2", "m3", "m4", "blend")
 # Seconds of a fit in units of those of a small law: the costly go first, so that the last process is not left alone
 # with one, and they tell progress how much of the work is done.
-_COST = {"unsl": 40.0, "a3": 8.0, "a2": 6.0, "a1": 5.0, "bnsl": 2.0, "m4": 2.0}
+_COST = {"blend": 60.0, "unsl": 40.0, "a3": 8.0, "a2": 6.0, "a1": 5.0, "bnsl": 2.0, "m4": 2.0}
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """One law on one exam. reason: why there is no score, "" if there is one. coverage: the part of the held-out rows
-    inside the law's 90% interval. predicted: y at the fitted rows and at the held-out rows, for figures."""
+    """One law on one exam. reason: why there is no score, "" if there is one. coverage, coverage_50: the part of the
+    held-out rows inside the law's 90% and 50% intervals. predicted: y at the fitted and at the held-out rows, for
+    figures."""
 
     law: str
     status: str
@@ -41,6 +43,7 @@ class Score:
     rmsle_fit: Rmsle | None
     rmsle_held_out: Rmsle | None
     coverage: float
+    coverage_50: float
     seconds: float
     coefficients: Mapping[str, float] = field(default_factory=dict)
     predicted: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
@@ -107,19 +110,22 @@ def run_exams(
         except FittingError as error:
             reasons[exam.name] = str(error)
 
-    def cost(exam: Exam, law: Law) -> float:
+    def cost(exam: Exam) -> float:
         fitted = sheets[exam.name].fitted
-        return _COST.get(law.name, 1.0) * (100 + len(fitted)) * len(fitted.columns)
+        return sum(_COST.get(law.name, 1.0) for law in laws_of(exam)) * (100 + len(fitted)) * len(fitted.columns)
 
-    work = [(exam, law) for exam in chosen if exam.name in sheets for law in laws_of(exam)]
-    work.sort(key=lambda pair: -cost(*pair))
-    everything, spent = sum(cost(*pair) for pair in work), 0.0
+    work = sorted((exam for exam in chosen if exam.name in sheets), key=lambda exam: -cost(exam))
+    asked = [(exam, [addresses[law.name] for law in laws_of(exam)]) for exam in work]
+    everything, spent, done = sum(map(cost, work)), 0.0, 0
+    count = sum(len(wanted) for _, wanted in asked)
     scores: dict[tuple[str, str], Score] = {}
-    for done, (exam, law, score) in enumerate(_scores(work, addresses, data, recipe, seed, processes), start=1):
-        scores[exam.name, law.name] = score
-        spent += cost(exam, law)
-        if progress is not None:
-            progress(done, len(work), spent / everything, exam.name, score)
+    for exam, some in _scores(asked, data, recipe, seed, processes):
+        spent += cost(exam)
+        for score in some:
+            scores[exam.name, score.law] = score
+            done += 1
+            if progress is not None:
+                progress(done, count, spent / everything, exam.name, score)
     return tuple(
         ExamResult(
             exam=exam,
@@ -134,39 +140,47 @@ def run_exams(
 
 
 def _scores(
-    work: Sequence[tuple[Exam, Law]],
-    addresses: Mapping[str, str | Law],
+    work: Sequence[tuple[Exam, Sequence[str | Law]]],
     data: str | Path,
     recipe: Recipe | None,
     seed: int,
     processes: int,
-) -> Iterator[tuple[Exam, Law, Score]]:
+) -> Iterator[tuple[Exam, list[Score]]]:
     if processes < 2 or len(work) < 2:
-        for exam, law in work:
-            yield exam, law, hold(exam, law, data, recipe, seed)
+        for exam, laws in work:
+            yield exam, hold(exam, laws, data, recipe, seed)
         return
     with _one_thread_each(), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(hold, exam, addresses[law.name], data, recipe, seed): (exam, law) for exam, law in work}
+        futures = {pool.submit(hold, exam, laws, data, recipe, seed): (exam, laws) for exam, laws in work}
         for future in as_completed(futures):
-            exam, law = futures[future]
+            exam, laws = futures[future]
             try:
-                score = future.result()
+                yield exam, future.result()
             except Exception as error:  # the worker died: out of memory, or killed from outside
-                score = _failed(law, f"its process ended: {error!r}", 0.0)
-            yield exam, law, score
+                yield exam, [_failed(find_law(law), f"its process ended: {error!r}", 0.0) for law in laws]
 
 
-def hold(exam: Exam, law: str | Law, data: str | Path, recipe: Recipe | None = None, seed: int = 0) -> Score:
-    """One law on one exam, in this process. Never raises: whatever goes wrong is the score's reason."""
+def hold(
+    exam: Exam, laws: Sequence[str | Law], data: str | Path, recipe: Recipe | None = None, seed: int = 0
+) -> list[Score]:
+    """Laws on one exam, in this process; a blend comes after its laws. Never raises: what goes wrong is a reason."""
+    fits: dict[str, Fit] = {}
+    found = sorted(map(find_law, laws), key=lambda law: isinstance(law, Blend))
+    return [_score(exam, law, data, recipe, seed, fits) for law in found]
+
+
+def _score(exam: Exam, law: Law, data: str | Path, recipe: Recipe | None, seed: int, fits: dict[str, Fit]) -> Score:
     began = time.perf_counter()
-    law = find_law(law)
     try:
         sheet = load(exam, data)
-        (row,) = compare([law], sheet.fitted, sheet.held_out, seed=seed, recipe=recipe)
+        (row,) = compare([law], sheet.fitted, sheet.held_out, seed=seed, recipe=recipe, fits=fits)
         if row.fit is None or row.rmsle_held_out is None:
             return _failed(law, row.reason or "it gave no prediction", row.seconds)
-        forecast = row.fit.forecast(sheet.held_out.columns, level=0.9)
-        inside = (forecast.low <= sheet.held_out.y) & (sheet.held_out.y <= forecast.high)
+        known = row.fit.uncertainty(sheet.held_out.columns)
+        inside = []
+        for level in (0.5, 0.9):
+            low, high = known.interval(level)
+            inside.append(float(((low <= sheet.held_out.y) & (sheet.held_out.y <= high)).mean()))
         return Score(
             law=law.name,
             status=row.fit.status.value,
@@ -174,7 +188,8 @@ def hold(exam: Exam, law: str | Law, data: str | Path, recipe: Recipe | None = N
             reason="",
             rmsle_fit=row.rmsle_fit,
             rmsle_held_out=row.rmsle_held_out,
-            coverage=float(inside.mean()),
+            coverage=inside[1],
+            coverage_50=inside[0],
             seconds=row.seconds,
             coefficients=dict(row.fit.coefficients),
             predicted=(row.fit.predict(sheet.fitted.columns), row.fit.predict(sheet.held_out.columns)),
@@ -192,6 +207,7 @@ def _failed(law: Law, reason: str, seconds: float) -> Score:
         rmsle_fit=None,
         rmsle_held_out=None,
         coverage=float("nan"),
+        coverage_50=float("nan"),
         seconds=seconds,
     )
 

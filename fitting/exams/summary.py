@@ -54,14 +54,15 @@ class WinRate:
 
 @dataclass(frozen=True, kw_only=True)
 class LawSummary:
-    """One law over all exams it suits. error: geometric mean of held-out RMSLE; coverage: mean over exams of the part
-    of held-out rows inside the 90% interval."""
+    """One law over all exams it suits. error: geometric mean of held-out RMSLE; coverage, coverage_50: mean over exams
+    of the part of held-out rows inside the 90% and the 50% interval."""
 
     law: str
     exams: int
     wins: int
     error: float
     coverage: float
+    coverage_50: float
     seconds: float
 
 
@@ -133,6 +134,7 @@ def by_law(results: Sequence[ExamResult]) -> tuple[LawSummary, ...]:
                 wins=sum(r.ranked[0].law == name for r in results if r.ranked),
                 error=math.exp(float(np.mean(np.log(errors)))) if errors else math.nan,
                 coverage=float(np.mean([s.coverage for s in scores])) if scores else math.nan,
+                coverage_50=float(np.mean([s.coverage_50 for s in scores])) if scores else math.nan,
                 seconds=sum(s.seconds for r in results for s in r.scores if s.law == name),
             )
         )

@@ -188,6 +188,7 @@ def result(name, domain="language", **errors):
             rmsle_fit=Rmsle(value=0.0, error=0.0, points=4) if value else None,
             rmsle_held_out=Rmsle(value=value, error=0.0, points=4) if value else None,
             coverage=0.5,
+            coverage_50=0.25,
             seconds=1.0,
         )
         for law, value in errors.items()
