@@ -31,6 +31,8 @@ class Question:
     """Rules, by name, for rows that take no part: expressions."""
     replicates: Sequence[str] = ()
     """Rows that agree in these columns differ by chance alone; empty where no row repeats another."""
+    count: str = ""
+    """Column that says of how many trials the metric is a rate: a rate at its bound is then data."""
     tasks: Sequence[str] = ()
     """Columns that name a task: each is fitted by itself (`pipeline.analysis.tasks`)."""
     task: Mapping[str, Any] = field(default_factory=dict)
@@ -61,10 +63,15 @@ class Question:
             raise PipelineError(
                 f"{self.about} has several tasks ({', '.join(self.tasks)}), one fit each: say which is meant"
             )
-        for name in (self.metric.name, *self.inputs, *self.hyperparameters, *self.replicates):
+        counted = [self.count] if self.count else []
+        for name in (self.metric.name, *self.inputs, *self.hyperparameters, *self.replicates, *counted):
             if name not in rows:
                 raise PipelineError(f"{self.about} has no column '{name}'; {suggest(name, rows)}")
-        rows = rows.assign(loss=self.metric.to_loss(self._numbers(rows, self.metric.name)))
+        trials = self._numbers(rows, self.count) if self.count else None
+        try:
+            rows = rows.assign(loss=self.metric.to_loss(self._numbers(rows, self.metric.name), trials))
+        except FittingError as error:
+            raise PipelineError(f"{self.about}: {error}") from error
         counts: dict[str, int] = {}
         for rule, text in self.excluded.items():
             rows = _drop(rows, rule, self._ask(text, rows), counts)
@@ -95,6 +102,7 @@ class Question:
                 y=rows["loss"].to_numpy(float),
                 ceiling=self.metric.ceiling,
                 group=rows["replicate"].to_numpy() if self.replicates else None,
+                counts=self._numbers(rows, self.count) if self.count else None,
             )
         except FittingError as error:
             raise PipelineError(f"{self.about}: {error}") from error

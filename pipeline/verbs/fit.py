@@ -49,6 +49,8 @@ def add_own_table(parser: argparse.ArgumentParser, example: str) -> None:
     add("--ceiling", metavar="X", type=_ceiling, default="auto", help="worst value of the loss: a number, auto or none")
     add("--direction", choices=("lower", "higher"), default="lower", help="which values are better")
     add("--best", metavar="X", type=number, help="the best value, where higher is better: 1 for accuracy")
+    add("--floor", metavar="X", type=number, help="a bound below every value, for those that may be negative: returns")
+    add("--count", metavar="COL", help="of how many trials the metric is a rate: rates of 0 and 1 are then data too")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -86,7 +88,9 @@ def own_question(options: argparse.Namespace) -> Question:
             direction=options.direction,
             ceiling=options.ceiling,
             best=options.best,
+            floor=options.floor or 0.0,
         ),
+        count=options.count or "",
         inputs=inputs,
         hyperparameters=hyperparameters,
         held_out=options.held_out or "",
@@ -109,7 +113,18 @@ def refuse_stray_options(options: argparse.Namespace) -> None:
         if options.tier:
             raise PipelineError(f"--tier {options.tier}: {options.study} is a table, and only studies have tiers")
         return
-    for name in ("metric", "inputs", "hyperparameters", "tasks", "group", "held_out", "exclude", "best"):
+    for name in (
+        "metric",
+        "inputs",
+        "hyperparameters",
+        "tasks",
+        "group",
+        "held_out",
+        "exclude",
+        "best",
+        "floor",
+        "count",
+    ):
         if getattr(options, name):
             option = name.replace("_", "-")
             raise PipelineError(f"--{option} is for a table of your own: the study '{options.study}' says it itself")

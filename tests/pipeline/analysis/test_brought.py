@@ -68,6 +68,29 @@ def test_higher_may_be_better(runs):
     assert higher["laws"][0]["rmsle_held_out"] == pytest.approx(lower["laws"][0]["rmsle_held_out"], rel=0.05)
 
 
+def test_rates_of_counted_trials_may_be_at_their_bound(tmp_path):
+    """An error that falls as a power of the steps, of ten trials a row: many rows have none, and they are data."""
+    random = np.random.default_rng(0)
+    steps = np.repeat(np.geomspace(10, 1e4, 13), 40)
+    errors = random.binomial(10, 0.5 * (steps / 10) ** -0.5)
+    table = pandas.DataFrame({"steps": steps, "error": errors / 10, "trials": 10})
+    table.to_csv(tmp_path / "rates.csv", index=False)
+    asked = ("--metric", "error", "--inputs", "steps", "--laws", "m1")
+    counted = fitted(tmp_path / "rates.csv", *asked, "--count", "trials")
+    lucky = fitted(tmp_path / "rates.csv", *asked)
+    assert counted["rows_fit"] == 520 > lucky["rows_fit"] + 100
+    exponent = counted["laws"][0]["parameters"]["c"]
+    assert abs(exponent - 0.5) < 0.05 < abs(lucky["laws"][0]["parameters"]["c"] - 0.5)
+
+
+def test_a_metric_that_may_be_negative_has_a_floor(runs):
+    table = pandas.read_csv(runs / "runs.csv").assign(shifted=lambda rows: rows.loss - 6)
+    table.to_csv(runs / "shifted.csv", index=False)
+    plain = fitted(runs / "runs.csv", *COMMON)["laws"][0]
+    shifted = fitted(runs / "shifted.csv", *COMMON, "--metric", "shifted", "--floor", "-6")["laws"][0]
+    assert shifted["rmsle_held_out"] == pytest.approx(plain["rmsle_held_out"], rel=1e-6)
+
+
 def test_everything_can_be_fitted_with_nothing_held_out(runs):
     result = fitted(runs / "runs.csv", "--metric", "loss", "--inputs", "N,D", "--laws", "cf")
     assert (result["rows_fit"], result["rows_held_out"]) == (40, 0)
@@ -98,6 +121,8 @@ def test_a_plain_fit_finds_the_published_constants(tmp_path, seed):
         ("runs.csv", (*COMMON, "--held-out", "__import__('os').system('true')"), "not allowed"),
         ("runs.csv", (*COMMON, "--held-out", "N > 0"), "0 points to fit and 40 held out"),
         ("runs.csv", (*COMMON, "--laws", "cff"), "no law 'cff': did you mean 'cf'"),
+        ("runs.csv", (*COMMON, "--count", "N"), "counts are for rates, and some values are not between 0 and 1"),
+        ("runs.csv", (*COMMON, "--count", "trials"), "no column 'trials'"),
         ("runs.csv", (*COMMON, "--ceiling", "high"), "'high' must be a number above 0, auto"),
         ("broken.parquet", COMMON, "cannot be read"),
     ],
