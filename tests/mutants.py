@@ -2,7 +2,7 @@
 
     make mutants                                                  # 240 faults drawn over all modules
     python tests/mutants.py pipeline/store --tests tests/pipeline/store    # a room's share of them, by its own tests
-    python tests/mutants.py pipeline/store --again --keep         # those of them that survived the last time
+    python tests/mutants.py pipeline/store --again --keep         # those of them that were not killed yet
     python tests/mutants.py --show                                # what is known of all 240, by room
 
 The tests run once, in a copy of the project, to learn which of them reach which line (`--keep` takes what was learnt
@@ -14,10 +14,14 @@ fails. A fault that none of them notices has survived: it wants a test of behavi
 from __future__ import annotations
 
 import argparse
+import ast
+import bisect
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -41,6 +45,9 @@ SLACK_SECONDS, SLACK_FACTOR = 30.0, 4.0
 """A test run that takes so much longer than it did on sound code counts as failed: the fault made it hang."""
 FIRST_SECONDS = 2.0
 """Tests of so long are tried first: about what it takes to collect them."""
+LONGEST_SECONDS = 60.0
+"""For a file of tests whose seconds nobody has learnt: one that takes longer says nothing."""
+TOO_LONG = "it does not end"
 GOAL = 0.95
 
 
@@ -105,7 +112,7 @@ class Copy:
         if process.is_alive():
             os.killpg(process.pid, signal.SIGKILL)
             process.join()
-            return [f"no end after {limit:.0f} s"], {}
+            return [TOO_LONG], {}
         failed, seconds = json.loads(came.read_text()) if came.exists() else ([], {})
         return failed or [f"pytest ended with {process.exitcode}"] * bool(process.exitcode), seconds
 
@@ -115,13 +122,12 @@ class Copy:
         (self.place / path).write_text(text)
         os.utime(self.place / path, (self.stamp, self.stamp))
 
-    def killer(self, fault: Fault, tests: Sequence[str], seconds: dict[str, float]) -> str:
-        """The first test that fails with the fault in the code; "" if all pass."""
+    def killer(self, fault: Fault, heaps: Iterator[tuple[list[str], float]]) -> str:
+        """The first test that fails with the fault in the code; "" if all pass. heaps: of tests, with a limit each."""
         sound = (self.place / fault.path).read_text()
         self.write(fault.path, fault.source)
         try:
-            for some in _growing(tests, seconds):
-                limit = SLACK_SECONDS + SLACK_FACTOR * sum(seconds[one] for one in some)
+            for some, limit in heaps:
                 if failed := self.run("-x", *some, limit=limit)[0]:
                     return failed[0]
             return ""
@@ -129,16 +135,46 @@ class Copy:
             self.write(fault.path, sound)
 
 
-def _growing(tests: Sequence[str], seconds: dict[str, float]) -> Iterator[list[str]]:
-    """The tests in heaps, each of which takes four times as long: most faults are found by a quick test."""
-    heap, limit = [], FIRST_SECONDS
-    for test in tests:
-        heap.append(test)
-        if sum(seconds[one] for one in heap) >= limit:
-            yield heap
-            heap, limit = [], 4 * limit
-    if heap:
-        yield heap
+class Named:
+    """The tests that speak most of a module's names: to begin with, where the machine is busy."""
+
+    def __init__(self, tests: Sequence[str], most: int):
+        self.most = most
+        below = [ROOT / name for name in tests or ["tests"]]
+        files = [file for path in below for file in ([path] if path.is_file() else sorted(path.rglob("test_*.py")))]
+        self._words: dict[Path, dict[str, set[str]]] = {}
+        for file in files:
+            text = file.read_text()
+            parts = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+            texts = {part.name: ast.get_source_segment(text, part) for part in parts if part.name[:4].lower() == "test"}
+            self._words[file.relative_to(ROOT)] = {name: _words(part) for name, part in texts.items()} | {
+                "": _words(text)
+            }
+        self._tests_with = Counter(word for tests in self._words.values() for words in tests.values() for word in words)
+
+    def heaps(self, fault: Fault) -> Iterator[tuple[list[str], float]]:
+        """A rare name says more than a frequent one, and a file in the mirrored folder more than another."""
+        module = Path(fault.path)
+        tree = ast.parse((ROOT / module).read_text())
+        defined = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        names = {node.name for node in defined}
+        around = [node for node in defined if node.lineno <= fault.line <= node.end_lineno]
+        close = _words(" ".join(ast.unparse(node) for node in around[-1:])) | {node.name for node in around}
+
+        def shared(some: set[str]) -> float:
+            return sum(1 / self._tests_with[word] for word in some)
+
+        def near(file: Path) -> float:
+            beside = module.is_relative_to(file.parent.relative_to("tests"))
+            return shared(names & self._words[file][""]) + beside + beside * (module.stem in file.stem)
+
+        for file in sorted(self._words, key=near, reverse=True)[: self.most]:
+            tests = {name: shared((names | close) & words) for name, words in self._words[file].items() if name}
+            yield [f"{file}::{name}" for name in sorted(tests, key=tests.get, reverse=True)], LONGEST_SECONDS
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w{3,}", text))
 
 
 class Reach:
@@ -171,17 +207,24 @@ class Reach:
                 for line in numbits_to_nums(bits) if test in self.seconds else ():
                     self._files[str(Path(path).relative_to(place))][line].add(test)
 
-    def tests(self, fault: Fault) -> list[str]:
+    def heaps(self, fault: Fault) -> Iterator[tuple[list[str], float]]:
         """The tests that reach a fault's line, the quickest first, then those of its mirror among the tests.
 
         A line that runs while its module is imported is reached by all that reach the module. One that only other
         processes run, such as a worker's, is reached by no test that one can see: its mirror's start those processes.
+        The tests come in heaps, each of which takes four times as long: most faults are found by a quick test.
         """
         lines = self._files[fault.path]
         mirror = str(Path("tests", *Path(fault.path).parent.parts)) + "/"
         reached = lines.get(fault.line) or set().union(*lines.values())
         beside = {test for test in self.seconds if test.startswith(mirror)} - reached
-        return sorted(reached, key=self.seconds.get) + sorted(beside, key=self.seconds.get)
+        tests = sorted(reached, key=self.seconds.get) + sorted(beside, key=self.seconds.get)
+        enough = FIRST_SECONDS
+        while tests:
+            took = list(itertools.accumulate(self.seconds[test] for test in tests))
+            count = bisect.bisect_left(took, enough) + 1
+            yield tests[:count], SLACK_SECONDS + SLACK_FACTOR * took[:count][-1]
+            tests, enough = tests[count:], 4 * enough
 
 
 def show(drawn: Sequence[Fault], verdicts: dict[str, str]) -> float:
@@ -209,8 +252,15 @@ def main() -> int:
     parser.add_argument(
         "--tests", nargs="*", default=[], metavar="PATH", help="tests that are to find them (default: all)"
     )
+    parser.add_argument(
+        "--named",
+        type=int,
+        default=0,
+        metavar="N",
+        help="learn nothing: the N files of tests that speak most of a module",
+    )
     parser.add_argument("--keep", action="store_true", help="which test reaches what, as it was learnt before")
-    parser.add_argument("--again", action="store_true", help="only the faults that survived the last time")
+    parser.add_argument("--again", action="store_true", help="only faults that were not killed before")
     parser.add_argument("--show", action="store_true", help="try nothing: the verdicts until now")
     options = parser.parse_args()
     BUILD.mkdir(parents=True, exist_ok=True)
@@ -223,23 +273,34 @@ def main() -> int:
         for fault in drawn
         if fault.key not in argued
         and any(Path(fault.path).is_relative_to(path) for path in options.paths)
-        and (not options.again or verdicts.get(fault.key) == "")
+        and not (options.again and verdicts.get(fault.key))
     ]
     if not options.show:
-        reach = Reach(options.tests, jobs=options.jobs, keep=options.keep)
+        reach = (
+            Named(options.tests, options.named)
+            if options.named
+            else Reach(options.tests, jobs=options.jobs, keep=options.keep)
+        )
         copies: SimpleQueue[Copy] = SimpleQueue()
         for number in range(options.jobs):
             copies.put(Copy(f"copy{number}"))
 
         def tried(fault: Fault) -> None:
             place = copies.get()
-            killer = verdicts[fault.key] = place.killer(fault, reach.tests(fault), reach.seconds)
+            killer = verdicts[fault.key] = place.killer(fault, reach.heaps(fault))
             copies.put(place)
             print(f"killed by {killer}: {fault}" if killer else f"survived: {fault}", flush=True)
             VERDICTS.write_text(json.dumps(verdicts, indent=1))
 
         with ThreadPoolExecutor(options.jobs) as workers:
             list(workers.map(tried, chosen))
+        killers = {verdicts[fault.key] for fault in chosen if verdicts[fault.key].startswith("tests/")}
+        for test in copies.get().run(*killers)[0] if killers else ():
+            print(f"fails on the sound code too, and says nothing: {test}")
+            verdicts = {key: verdict for key, verdict in verdicts.items() if verdict != test}
+        if options.named:
+            verdicts = {key: "" if verdict == TOO_LONG else verdict for key, verdict in verdicts.items()}
+        VERDICTS.write_text(json.dumps(verdicts, indent=1))
     killed = show(drawn, verdicts)
     print(f"mutants: {killed:.3f} (goal {GOAL})")
     return 0 if killed >= GOAL else 1

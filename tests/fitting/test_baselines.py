@@ -160,3 +160,24 @@ def test_additive_law_recovers_the_published_constants_under_the_huber_loss_from
         # A tenth of the rows is 20% off, and the Huber loss does not care.
         assert one["E"] == pytest.approx(1.817, rel=2e-3) and one["alpha_N"] == pytest.approx(0.348, rel=5e-3)
         assert one == pytest.approx(found[0], rel=1e-4)
+
+
+def test_a_broken_law_has_a_form_for_every_order_of_up_to_two_breaks():
+    x = np.geomspace(1, 1e6, 12)
+    structures = [form.structure for form in LAWS["bnsl"].forms(Frame.from_table(table(x**-0.3, x=x)))]
+    assert structures == [
+        "in x, 0 breaks",
+        "in x, 1 break (faster)",
+        "in x, 1 break (slower)",
+        "in x, 2 breaks (faster and faster)",
+        "in x, 2 breaks (faster and slower)",
+        "in x, 2 breaks (slower and slower)",
+    ]
+
+
+def test_the_coupling_of_two_limits_is_never_sharper_than_a_hundredth():
+    """Where it is that sharp, return follows the scarcer of the two inputs, as with a corner."""
+    x = grid()
+    (form,) = LAWS["hilton"].forms(Frame.from_table(table(x[0], parameters=x[0], interactions=x[1])))
+    shown = form.coefficients(np.where([name == "q" for name in form.parameters], -1e3, 0.5))
+    assert shown["kappa"] / shown["beta"] == pytest.approx(0.01)
