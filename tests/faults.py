@@ -66,8 +66,21 @@ SWAPPED = {
 TWINS = {"min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum", "any": "all", "all": "any"}
 TOLD = {"print", "say", "warn", "note"}
 """Calls that only tell a person something: dropping one is no fault of behaviour."""
-UNTRIED = {f"argument {name} dropped" for name in ("help", "metavar", "alpha", "color", "linewidth", "strict")}
-"""Nor is dropping an argument that words a help, that says how a line looks, or that asserts what is always so."""
+WORDS_AND_LOOKS = {
+    "help",
+    "metavar",
+    "alpha",
+    "color",
+    "linewidth",
+    "lw",
+    "markersize",
+    "ms",
+    "mew",
+    "fontsize",
+    "zorder",
+}
+UNTRIED = {f"argument {name} dropped" for name in WORDS_AND_LOOKS | {"strict"}}
+"""Nor is what words a help or says how a line looks, and dropping an argument that asserts what is always so."""
 
 
 def edits(tree: ast.Module) -> Iterator[Edit]:
@@ -111,6 +124,8 @@ def _live(tree: ast.Module) -> Iterator[ast.AST]:
         node = stack.pop()
         yield node
         if isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom | ast.Assert):
+            continue
+        if isinstance(node, ast.keyword) and node.arg in WORDS_AND_LOOKS:
             continue
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             continue

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fitting import LAWS, PLAIN, FittingError, Frame, Table, compare, fit
+from fitting.laws.bnsl import Bnsl
 from fitting.laws.coupled import log_coupled
 from fitting.laws.data_constrained import log_data_constrained
 from fitting.laws.roles import cast
@@ -164,7 +165,9 @@ def test_additive_law_recovers_the_published_constants_under_the_huber_loss_from
 
 def test_a_broken_law_has_a_form_for_every_order_of_up_to_two_breaks():
     x = np.geomspace(1, 1e6, 12)
-    structures = [form.structure for form in LAWS["bnsl"].forms(Frame.from_table(table(x**-0.3, x=x)))]
+    frame = Frame.from_table(table(x**-0.3, x=x))
+    structures = [form.structure for form in LAWS["bnsl"].forms(frame)]
+    assert [len(Bnsl(breaks=breaks).forms(frame)) for breaks in (0, 1, 2)] == [1, 3, 6]
     assert structures == [
         "in x, 0 breaks",
         "in x, 1 break (faster)",

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -102,6 +103,20 @@ def test_a_table_is_read_as_defined(data):
     assert len(sheet.fitted) == 18 and len(sheet.held_out) == 3
     assert sheet.held_out.inputs["N"].min() >= 1e9 > sheet.fitted.inputs["N"].max()
     assert sorted(set(sheet.fitted.inputs["D"])) == [1e7, 1e9, 1e10]
+
+
+def test_four_rows_are_the_fewest_to_fit(tmp_path):
+    sizes = [f"{n:g},tiny,real,{n**-0.1!r}" for n in (1e6, 2e6, 4e6, 8e6, 1e9)]
+    assert len(load(EXAM, write(tmp_path, sizes)).fitted) == 4
+    with pytest.raises(FittingError, match="leaves 3 rows to fit and 1 to predict"):
+        load(EXAM, write(tmp_path, sizes[1:]))
+
+
+@pytest.mark.parametrize("words, classes", [("birds", 200), ("cifar100", 100), ("caltech101", 101), ("imagenet", 1000)])
+def test_the_error_of_guessing_is_a_classifiers_ceiling(words, classes):
+    exams = [exam for exam in EXAMS if re.search(rf"\b{words}-\d+shot-", exam.name)]
+    assert len(exams) == 3 + 3 * 6
+    assert all(exam.metric.ceiling == pytest.approx(1 - 1 / classes, abs=1e-12) for exam in exams)
 
 
 def test_what_is_left_out_is_counted(tmp_path):
