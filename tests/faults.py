@@ -66,7 +66,8 @@ SWAPPED = {
 TWINS = {"min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum", "any": "all", "all": "any"}
 TOLD = {"print", "say", "warn", "note"}
 """Calls that only tell a person something: dropping one is no fault of behaviour."""
-WORDS_AND_LOOKS = {
+LOOKS = {"alpha", "color", "linewidth", "lw", "markersize", "ms", "mew", "fontsize", "zorder"}
+WORDS_AND_LOOKS = {"help", "metavar"} | LOOKS
     "help",
     "metavar",
     "alpha",
