@@ -68,18 +68,6 @@ TOLD = {"print", "say", "warn", "note"}
 """Calls that only tell a person something: dropping one is no fault of behaviour."""
 LOOKS = {"alpha", "color", "linewidth", "lw", "markersize", "ms", "mew", "fontsize", "zorder"}
 WORDS_AND_LOOKS = {"help", "metavar"} | LOOKS
-    "help",
-    "metavar",
-    "alpha",
-    "color",
-    "linewidth",
-    "lw",
-    "markersize",
-    "ms",
-    "mew",
-    "fontsize",
-    "zorder",
-}
 UNTRIED = {f"argument {name} dropped" for name in WORDS_AND_LOOKS | {"strict"}}
 """Nor is what words a help or says how a line looks, and dropping an argument that asserts what is always so."""
 
