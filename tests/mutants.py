@@ -113,6 +113,8 @@ class Copy:
             os.killpg(process.pid, signal.SIGKILL)
             process.join()
             return [TOO_LONG], {}
+        if process.exitcode == 1 and not came.exists():
+            raise RuntimeError("pytest did not even start: the fault is here")
         failed, seconds = json.loads(came.read_text()) if came.exists() else ([], {})
         return failed or [f"pytest ended with {process.exitcode}"] * bool(process.exitcode), seconds
 
@@ -293,7 +295,8 @@ def main() -> int:
             VERDICTS.write_text(json.dumps(verdicts, indent=1))
 
         with ThreadPoolExecutor(options.jobs) as workers:
-            list(workers.map(tried, chosen))
+            for _ in workers.map(tried, chosen):  # Raises what went wrong here, and not in a test.
+                pass
         killers = {verdicts[fault.key] for fault in chosen if verdicts[fault.key].startswith("tests/")}
         for test in copies.get().run(*killers)[0] if killers else ():
             print(f"fails on the sound code too, and says nothing: {test}")
