@@ -27,7 +27,7 @@ from fitting.exams import (
 )
 from fitting.exams.__main__ import main
 from fitting.exams.definition import HALVES
-from fitting.exams.known_answers import known_answers, summed_huber
+from fitting.exams.known_answers import chinchilla, known_answers, summed_huber
 from fitting.expression import parse_expression
 
 SOURCE = Source(folder="small", title="A small table", url="https://example.org/small")
@@ -254,9 +254,11 @@ def test_page_has_a_figure_an_exam_and_escapes(data):
     curve = replace(
         EXAM, name="a <curve>", inputs={"D": "Model Parameters"}, levels={}, rows="corpus == 'huge'", held_out="D > 5e8"
     )
-    results = run_exams(data, exams=[EXAM, curve], laws=["cf", "m2"], processes=1)
+    absent = replace(EXAM, name="elsewhere", file="elsewhere.csv")
+    results = run_exams(data, exams=[EXAM, curve, absent], laws=["cf", "m2"], processes=1)
     page = html_page(results, (), data, law="cf")
     assert page.count("data:image/png;base64,") == 2
+    assert "<h2>Without a score</h2><ul><li>elsewhere: " in page and "elsewhere.csv is missing" in page
     assert "a &lt;curve&gt;" in page and "<curve>" not in page
     assert "http" not in page.replace("https://example.org/small", "")
 
@@ -311,6 +313,19 @@ def test_known_answers_without_tables_say_so(tmp_path, capsys):
     assert "not checked" in capsys.readouterr().out
     answers = known_answers(tmp_path)
     assert len(answers) == 3 and all("is missing" in a.note and not a.agrees for a in answers)
+
+
+def test_the_published_constants_are_found_again_in_points_that_were_made_of_them(tmp_path):
+    """The five largest losses are of runs that went wrong, and are left out."""
+    n, d = (v.ravel() for v in np.meshgrid(np.geomspace(5e7, 1e10, 7), np.geomspace(1e9, 1e12, 7)))
+    loss = 1.8172 + 477.84 * n**-0.3473 + 2143.86 * d**-0.3672
+    points = [*zip(n, d, loss, strict=True), *((1e9, 1e10, 9.0 + k) for k in range(5))]
+    (tmp_path / (folder := next(e for e in EXAMS if e.name == "chinchilla").source.folder)).mkdir()
+    lines = [f"{n:.9g},{d:.9g},{loss:.12g},{6 * n * d:.9g}" for n, d, loss in points]
+    (tmp_path / folder / "chinchilla.csv").write_text("\n".join(["N,D,loss,C", *lines]))
+    *constants, huber = chinchilla(tmp_path, seeds=1)
+    assert len(constants) == 5 and all(answer.agrees for answer in constants)
+    assert not huber.agrees, "real points have noise"
 
 
 def test_summed_huber_is_quadratic_then_linear():
