@@ -14,7 +14,6 @@ from small_procgen import SMALL
 from trainers.battery import Recorder, run_in_memory
 from trainers.procgen import PROCGEN, random_returns
 
-
 SHORT = dataclasses.replace(SMALL, steps=4)
 
 
