@@ -10,7 +10,16 @@ import pytest
 from pipeline.store import Store
 
 _VERDICT = pytest.StashKey[int]()
-_LONGEST = ("test_chaos.py", "test_cluster.py", "test_end_to_end.py", "test_cli.py", "test_contract.py")
+_LONGEST = (
+    "test_chaos.py",
+    "test_cluster.py",
+    "test_contract.py",
+    "test_law_contract.py",
+    "test_end_to_end.py",
+    "test_cli.py",
+    "test_procgen.py",
+    "test_vision.py",
+)
 """Begun first, so that of several processes none is left alone with one of them at the end."""
 
 

@@ -1,227 +1,201 @@
 """Do the tests bite? Plant one fault at a time in the code, and see whether a test fails.
 
-    make mutants                                      # 240 faults drawn over all modules
-    python tests/mutants.py fitting --count 40 --tests tests/fitting      # of one package, by its own tests
-    python tests/mutants.py --again                   # those that survived the last time
+    make mutants                                                  # 240 faults drawn over all modules
+    python tests/mutants.py pipeline/store --tests tests/pipeline/store    # a room's share of them, by its own tests
+    python tests/mutants.py pipeline/store --again --keep         # those of them that were not killed yet
+    python tests/mutants.py --show                                # what is known of all 240, by room
 
-The whole suite runs once, in a copy of the project, to learn which tests reach which line (kept in build/, so
-that the next call may skip it with --keep). Then each fault is tried in such a copy by the tests that reach its line,
-the quickest first, until one fails. A fault that none of them notices has survived: it wants a test of behaviour, or a
-line in `mutants_equivalent.txt` that says why the changed code does the same.
+The tests run once, in a copy of the project, to learn which of them reach which line (`--keep` takes what was learnt
+the last time). Then each fault is tried in such a copy by the tests that reach its line, the quickest first, until one
+fails. A fault that none of them notices has survived: it wants a test of behaviour, or a line in
+`mutants_equivalent.txt` that says why the changed code does the same.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import dataclasses
+import bisect
+import hashlib
+import itertools
 import json
+import multiprocessing
 import os
-import queue
-import random
 import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
-ROOT = Path(__file__).resolve().parent.parent
+from faults import PACKAGES, ROOT, Fault, draw
+
 BUILD = ROOT / "build" / "mutants"
-PACKAGES = ("pipeline", "trainers", "fitting")
+VERDICTS = BUILD / "verdicts.json"
 EQUIVALENT = ROOT / "tests" / "mutants_equivalent.txt"
+DEAR = ["matplotlib.figure", "pandas", "pyarrow.parquet", "pytest", "ray", "scipy.optimize", "scipy.stats", "torch"]
+"""Imported once for all runs of tests, which are forked from the process that did so."""
 SLACK_SECONDS, SLACK_FACTOR = 30.0, 4.0
 """A test run that takes so much longer than it did on sound code counts as failed: the fault made it hang."""
-FIRST_SECONDS = 5.0
-"""Tests of so long are tried first: about what it takes to start Python and import torch."""
-LEARNT_IN = "sound"
+FIRST_SECONDS = 2.0
+"""Tests of so long are tried first: about what it takes to collect them."""
+LONGEST_SECONDS = 45.0
+"""For a file of tests whose seconds nobody has learnt: one that takes longer says nothing."""
+TOO_LONG = "it does not end"
 GOAL = 0.95
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Fault:
-    """One change of one file."""
+class Stopwatch:
+    """What pytest tells: how long each test took, and which failed."""
 
-    path: str
-    line: int
-    what: str
-    """The kind of change, in words."""
-    before: str
-    after: str
-    """The changed lines, each side stripped of its indentation."""
-    source: str
-    """The whole file with the change."""
+    def __init__(self):
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.failed: list[str] = []
 
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}  {self.what}\n    - {self.before}\n    + {self.after}"
+    def pytest_runtest_logreport(self, report) -> None:
+        self.seconds[report.nodeid] += report.duration
+        self.pytest_collectreport(report)
 
-    @property
-    def key(self) -> str:
-        """What names it in `mutants_equivalent.txt`: it stays the same when lines above move."""
-        return f"{self.path}: {self.before} => {self.after}"
+    def pytest_collectreport(self, report) -> None:
+        self.failed += [report.nodeid] if report.failed else []
 
 
-SWAPPED = {
-    ast.Add: (ast.Sub, "plus to minus"),
-    ast.Sub: (ast.Add, "minus to plus"),
-    ast.Mult: (ast.Div, "times to divided by"),
-    ast.Div: (ast.Mult, "divided by to times"),
-    ast.FloorDiv: (ast.Mult, "divided by to times"),
-    ast.Lt: (ast.LtE, "< to <="),
-    ast.LtE: (ast.Lt, "<= to <"),
-    ast.Gt: (ast.GtE, "> to >="),
-    ast.GtE: (ast.Gt, ">= to >"),
-    ast.Eq: (ast.NotEq, "== to !="),
-    ast.NotEq: (ast.Eq, "!= to =="),
-    ast.In: (ast.NotIn, "in to not in"),
-    ast.NotIn: (ast.In, "not in to in"),
-    ast.Is: (ast.IsNot, "is to is not"),
-    ast.IsNot: (ast.Is, "is not to is"),
-    ast.And: (ast.Or, "and to or"),
-    ast.Or: (ast.And, "or to and"),
-}
-TWINS = {"min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum", "any": "all", "all": "any"}
-TOLD = {"print", "say", "warn", "note"}
-"""Calls that only tell a person something: dropping one is no fault of behaviour."""
+def run_tests(place: Path, arguments: Sequence[str], environment: dict[str, str], quiet: bool) -> None:
+    """In a process of its own: pytest on the copy of the project at `place`, which gets a file on what came."""
+    os.setsid()
+    os.chdir(place)
+    os.environ |= {"PYTHONPATH": str(place)} | environment
+    sys.path.insert(0, str(place))
+    if quiet:
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    import pytest
+
+    class Ending(Stopwatch):
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_unconfigure(self) -> None:
+            (place / "came.json").write_text(json.dumps([self.failed, self.seconds]))
+
+    sys.exit(pytest.main([*arguments, "-p", "no:cacheprovider"], plugins=[Ending()]))
 
 
-def faults(path: Path) -> Iterator[Fault]:
-    """Every change that is tried in a file, each a plausible slip. What only words an error is left alone."""
-    text = path.read_text()
-    tree = ast.parse(text)
-    for node, edit, what in _edits(tree):
-        changed = ast.parse(text)
-        twin = _at(changed, node)
-        replacement = edit(twin)
-        yield _fault(path, text, node, ast.unparse(replacement), what)
+class Copy:
+    """A copy of what belongs to the project, committed or about to be, in which tests are run."""
+
+    def __init__(self, name: str):
+        self.place = BUILD / name
+        shutil.rmtree(self.place, ignore_errors=True)
+        listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+        for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+            (self.place / name).parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).exists():
+                shutil.copy(ROOT / name, self.place / name)
+        self.processes = multiprocessing.get_context("forkserver")
+        self.processes.set_forkserver_preload(DEAR)
+        self.stamp = int(time.time())
+
+    def run(
+        self, *arguments: str, limit: float | None = None, quiet: bool = True, **environment: str
+    ) -> tuple[list[str], dict[str, float]]:
+        """The addresses of the tests that failed, or in words why none of them ended; and the seconds of every test."""
+        came = self.place / "came.json"
+        came.unlink(missing_ok=True)
+        process = self.processes.Process(target=run_tests, args=(self.place, arguments, environment, quiet))
+        process.start()
+        process.join(limit)
+        if process.is_alive():
+            os.killpg(process.pid, signal.SIGKILL)
+            process.join()
+            return [TOO_LONG], {}
+        if process.exitcode == 1 and not came.exists():
+            raise RuntimeError("pytest did not even start: the fault is here")
+        failed, seconds = json.loads(came.read_text()) if came.exists() else ([], {})
+        return failed or [f"pytest ended with {process.exitcode}"] * bool(process.exitcode), seconds
+
+    def write(self, path: str, text: str) -> None:
+        """Python takes a file of the same size and second for the one that it has compiled: no two are of one."""
+        self.stamp += 1
+        (self.place / path).write_text(text)
+        os.utime(self.place / path, (self.stamp, self.stamp))
+
+    def killer(self, fault: Fault, heaps: Iterator[tuple[list[str], float]]) -> str:
+        """The first test that fails with the fault in the code; "" if all pass. heaps: of tests, with a limit each."""
+        sound = (self.place / fault.path).read_text()
+        self.write(fault.path, fault.source)
+        try:
+            for some, limit in heaps:
+                if failed := self.run("-x", *some, limit=limit, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")[0]:
+                    return failed[0]
+            return ""
+        finally:
+            self.write(fault.path, sound)
 
 
-def _edits(tree: ast.Module) -> Iterator[tuple[ast.AST, object, str]]:
-    for node in _live(tree):
-        if isinstance(node, ast.BinOp) and type(node.op) in SWAPPED and not _is_text(node):
-            yield node, _with_operator("op"), SWAPPED[type(node.op)][1]
-        elif isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in SWAPPED:
-            yield node, _with_first_operator, SWAPPED[type(node.ops[0])][1]
-        elif isinstance(node, ast.BoolOp):
-            yield node, _with_operator("op"), SWAPPED[type(node.op)][1]
-        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
-            yield node, lambda twin: twin.operand, "not dropped" if isinstance(node.op, ast.Not) else "minus dropped"
-        elif isinstance(node, ast.Call):
-            yield from _call_edits(node)
-        elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            yield node, _other_number, "another number"
-        elif isinstance(node, ast.If | ast.IfExp):
-            yield node.test, lambda twin: ast.UnaryOp(op=ast.Not(), operand=twin), "condition turned round"
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _name(node.value) not in TOLD:
-            yield node, lambda twin: ast.Pass(), "call dropped"
-        elif isinstance(node, ast.AugAssign):
-            yield node, lambda twin: ast.Pass(), "update dropped"
+class Named:
+    """The tests that speak most of a module's names: to begin with, where the machine is busy."""
+
+    def __init__(self, tests: Sequence[str], most: int):
+        self.most = most
+        below = [ROOT / name for name in tests or ["tests"]]
+        files = [file for path in below for file in ([path] if path.is_file() else sorted(path.rglob("test_*.py")))]
+        self._words: dict[Path, dict[str, set[str]]] = {}
+        for file in files:
+            text = file.read_text()
+            parts = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+            texts = {part.name: ast.get_source_segment(text, part) for part in parts if part.name[:4].lower() == "test"}
+            self._words[file.relative_to(ROOT)] = {name: _words(part) for name, part in texts.items()} | {
+                "": _words(text)
+            }
+        self._tests_with = Counter(word for tests in self._words.values() for words in tests.values() for word in words)
+
+    def heaps(self, fault: Fault) -> Iterator[tuple[list[str], float]]:
+        """A rare name says more than a frequent one, and a file in the mirrored folder more than another."""
+        module = Path(fault.path)
+        tree = ast.parse((ROOT / module).read_text())
+        defined = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        names = {node.name for node in defined}
+        around = [node for node in defined if node.lineno <= fault.line <= node.end_lineno]
+        close = _words(" ".join(ast.unparse(node) for node in around[-1:])) | {node.name for node in around}
+
+        def shared(some: set[str]) -> float:
+            return sum(1 / self._tests_with[word] for word in some)
+
+        def near(file: Path) -> float:
+            beside = module.is_relative_to(file.parent.relative_to("tests"))
+            return shared(names & self._words[file][""]) + beside + beside * (module.stem in file.stem)
+
+        for file in sorted(self._words, key=near, reverse=True)[: self.most]:
+            tests = {name: shared((names | close) & words) for name, words in self._words[file].items() if name}
+            yield [f"{file}::{name}" for name in sorted(tests, key=tests.get, reverse=True)], LONGEST_SECONDS
 
 
-def _call_edits(node: ast.Call) -> Iterator[tuple[ast.AST, object, str]]:
-    name = _name(node)
-    if name in TWINS:
-        yield node.func, _with_twin, f"{name} to {TWINS[name]}"
-    if name[:1].isupper():
-        return  # Most of what a class is made with is required: Python itself would notice.
-    for k, keyword in enumerate(node.keywords):
-        if keyword.arg is not None and len(node.keywords) + len(node.args) > 1:
-            yield node, lambda twin, k=k: twin.keywords.pop(k) and twin, f"argument {keyword.arg} dropped"
-
-
-def _live(tree: ast.Module) -> Iterator[ast.AST]:
-    """The nodes that do something when the code runs: no annotations, no texts of errors, no names of types."""
-    stack: list[ast.AST] = [tree]
-    while stack:
-        node = stack.pop()
-        yield node
-        if isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom | ast.Assert):
-            continue
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            continue
-        for name, value in ast.iter_fields(node):
-            if name in ("annotation", "returns", "decorator_list", "bases", "type_params"):
-                continue
-            stack += [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, ast.AST)]
-
-
-def _fault(path: Path, text: str, node: ast.AST, replacement: str, what: str) -> Fault:
-    lines = text.splitlines(keepends=True)
-    first, last = node.lineno - 1, node.end_lineno - 1
-    head = lines[first].encode()[: node.col_offset].decode()
-    tail = lines[last].encode()[node.end_col_offset :].decode()
-    whole = isinstance(node, ast.stmt | ast.Constant | ast.Name | ast.Attribute)
-    bracketed = replacement if whole else f"({replacement})"
-    after = head + bracketed + tail
-    return Fault(
-        path=str(path.relative_to(ROOT)),
-        line=node.lineno,
-        what=what,
-        before=" ".join("".join(lines[first : last + 1]).split()),
-        after=" ".join(after.split()),
-        source="".join([*lines[:first], after, *lines[last + 1 :]]),
-    )
-
-
-def _at(tree: ast.Module, node: ast.AST) -> ast.AST:
-    """The node of an equal tree in the same place."""
-    place = (type(node), node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)
-    return next(
-        one
-        for one in ast.walk(tree)
-        if hasattr(one, "lineno")
-        and (type(one), one.lineno, one.col_offset, one.end_lineno, one.end_col_offset) == place
-    )
-
-
-def _with_operator(name: str):
-    def edit(twin):
-        setattr(twin, name, SWAPPED[type(getattr(twin, name))][0]())
-        return twin
-
-    return edit
-
-
-def _with_first_operator(twin: ast.Compare) -> ast.Compare:
-    twin.ops = [SWAPPED[type(twin.ops[0])][0]()]
-    return twin
-
-
-def _with_twin(twin: ast.Name | ast.Attribute) -> ast.AST:
-    field = "id" if isinstance(twin, ast.Name) else "attr"
-    setattr(twin, field, TWINS[getattr(twin, field)])
-    return twin
-
-
-def _other_number(twin: ast.Constant) -> ast.Constant:
-    twin.value = {0: 1, 1: 2}.get(twin.value, twin.value * 2)
-    return twin
-
-
-def _is_text(node: ast.BinOp) -> bool:
-    return any(
-        isinstance(side, ast.JoinedStr) or (isinstance(side, ast.Constant) and isinstance(side.value, str))
-        for side in ast.walk(node)
-    )
-
-
-def _name(call: ast.Call) -> str:
-    return getattr(call.func, "id", getattr(call.func, "attr", ""))
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w{3,}", text))
 
 
 class Reach:
     """Which tests run which line, and how long each takes."""
 
-    def __init__(self, *, keep: bool, among: Sequence[str] = ()):
-        data, report = BUILD / "coverage", BUILD / "junit.xml"
-        if not (keep and data.exists() and report.exists()):
-            self._learn(data, report, among)
-        self.seconds = _seconds(report)
+    def __init__(self, tests: Sequence[str], *, jobs: int, keep: bool):
+        name = hashlib.sha256(" ".join(tests).encode()).hexdigest()[:8]
+        data, seconds = BUILD / f"{name}.coverage", BUILD / f"{name}.json"
+        place = BUILD / "sound"
+        if not (keep and seconds.exists()):
+            command = [*tests, f"--numprocesses={jobs}", "--dist=loadfile", "--no-loadscope-reorder"]
+            command += ["--cov-context=test", "--cov-report=", *(f"--cov={package}" for package in PACKAGES)]
+            failed, took = Copy(place.name).run(*command, quiet=False, COVERAGE_FILE=str(data))
+            if failed:
+                print("left out, since they fail on the sound code too:", *failed, sep="\n    ")
+            if not took:
+                sys.exit("no test ran on the sound code")
+            seconds.write_text(json.dumps({test: time for test, time in took.items() if test not in failed}))
+        self.seconds = json.loads(seconds.read_text())
         self._files: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
         from coverage.numbits import numbits_to_nums
 
@@ -233,172 +207,104 @@ class Reach:
             for path, context, bits in rows:
                 test = context.rsplit("|", 1)[0]
                 for line in numbits_to_nums(bits) if test in self.seconds else ():
-                    self._files[str(Path(path).relative_to(BUILD / LEARNT_IN))][line].add(test)
+                    self._files[str(Path(path).relative_to(place))][line].add(test)
 
-    def tests(self, fault: Fault) -> list[str]:
+    def heaps(self, fault: Fault) -> Iterator[tuple[list[str], float]]:
         """The tests that reach a fault's line, the quickest first, then those of its mirror among the tests.
 
         A line that runs while its module is imported is reached by all that reach the module. One that only other
         processes run, such as a worker's, is reached by no test that one can see: its mirror's start those processes.
+        The tests come in heaps, each of which takes four times as long: most faults are found by a quick test.
         """
         lines = self._files[fault.path]
         mirror = str(Path("tests", *Path(fault.path).parent.parts)) + "/"
         reached = lines.get(fault.line) or set().union(*lines.values())
         beside = {test for test in self.seconds if test.startswith(mirror)} - reached
-        return sorted(reached, key=self.seconds.get) + sorted(beside, key=self.seconds.get)
-
-    @staticmethod
-    def _learn(data: Path, report: Path, among: Sequence[str]) -> None:
-        BUILD.mkdir(parents=True, exist_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "--numprocesses",
-            "2",
-            "--dist",
-            "loadfile",
-            "--no-loadscope-reorder",
-        ]
-        command += [f"--junit-xml={report}", "--cov-context=test", "--cov-report="]
-        command += [f"--cov={package}" for package in PACKAGES]
-        command += among
-        place = copied(BUILD / LEARNT_IN)
-        done = subprocess.run(command, cwd=place, env=_environment(place) | {"COVERAGE_FILE": str(data)})
-        if done.returncode:
-            sys.exit("the suite fails on the sound code, where every fault would seem to be found: mend that first")
+        tests = sorted(reached, key=self.seconds.get) + sorted(beside, key=self.seconds.get)
+        enough = FIRST_SECONDS
+        while tests:
+            took = list(itertools.accumulate(self.seconds[test] for test in tests))
+            count = bisect.bisect_left(took, enough) + 1
+            yield tests[:count], SLACK_SECONDS + SLACK_FACTOR * took[:count][-1]
+            tests, enough = tests[count:], 4 * enough
 
 
-def _seconds(report: Path) -> dict[str, float]:
-    """How long every test took, by its address."""
-    import xml.etree.ElementTree as tree
-
-    took: dict[str, float] = {}
-    for case in tree.parse(report).iter("testcase"):
-        module, classes = re.fullmatch(r"(.*?\.test_\w+)((?:\.\w+)*)", case.get("classname")).groups()
-        address = "::".join([module.replace(".", "/") + ".py", *classes.split(".")[1:], case.get("name")])
-        took[address] = float(case.get("time"))
-    return took
-
-
-def copied(place: Path) -> Path:
-    """A copy of what belongs to the project, committed or about to be."""
-    shutil.rmtree(place, ignore_errors=True)
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / name).exists():
-            shutil.copy(ROOT / name, place / name)
-    return place
-
-
-def _environment(place: Path) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(place)}
-
-
-def survives(fault: Fault, tests: Sequence[str], seconds: dict[str, float], place: Path) -> bool:
-    """Whether every test passes with the fault in the copy of the project at `place`."""
-    target = place / fault.path
-    sound = target.read_text()
-    target.write_text(fault.source)
-    try:
-        for some in _growing(tests, seconds):
-            limit = SLACK_SECONDS + SLACK_FACTOR * sum(seconds[one] for one in some)
-            (place / "tests.txt").write_text("\n".join(some))
-            command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "@tests.txt"]
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            process = subprocess.Popen(command, cwd=place, env=_environment(place), start_new_session=True, **quiet)
-            try:
-                if process.wait(limit):
-                    return False
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                return False
-        return True
-    finally:
-        target.write_text(sound)
-
-
-def _growing(tests: Sequence[str], seconds: dict[str, float]) -> Iterator[list[str]]:
-    """The tests in heaps, each of which takes four times as long: most faults are found by a quick test."""
-    heap, limit = [], FIRST_SECONDS
-    for test in tests:
-        heap.append(test)
-        if sum(seconds[one] for one in heap) >= limit:
-            yield heap
-            heap, limit = [], 4 * limit
-    if heap:
-        yield heap
-
-
-def draw(names: Sequence[str], count: int, seed: int) -> list[Fault]:
-    """Faults spread over all files that were named: one from each in turn, until there are enough."""
-    paths = [
-        path
-        for name in names
-        for path in sorted((ROOT / name).rglob("*.py") if (ROOT / name).is_dir() else [ROOT / name])
-    ]
-    rng = random.Random(seed)
-    piles = [list(faults(path)) for path in paths]
-    for pile in piles:
-        rng.shuffle(pile)
-    rng.shuffle(piles)
-    drawn: list[Fault] = []
-    while any(piles) and len(drawn) < count:
-        drawn += [pile.pop() for pile in piles if pile]
-    return drawn[:count]
+def show(drawn: Sequence[Fault], verdicts: dict[str, str]) -> float:
+    """A table of rooms; the share of the faults with a verdict that were killed, of those that change anything."""
+    rooms: dict[str, Counter[str]] = defaultdict(Counter)
+    for fault in drawn:
+        verdict = verdicts.get(fault.key)
+        word = {None: "untried", "": "survived", "equivalent": "equivalent"}.get(verdict, "killed")
+        rooms[fault.room][word] += 1
+        rooms["all"][word] += 1
+    words = ("killed", "equivalent", "survived", "untried")
+    print(f"{'room':22}{'planted':>10}" + "".join(f"{word:>12}" for word in words))
+    for room, counts in sorted(rooms.items(), key=lambda item: (item[0] == "all", item[0])):
+        print(f"{room:22}{counts.total():10}" + "".join(f"{counts[word]:12}" for word in words))
+    counts = rooms["all"]
+    return counts["killed"] / max(counts["killed"] + counts["survived"], 1)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("paths", nargs="*", default=list(PACKAGES), help="packages, folders or files")
-    parser.add_argument("--count", type=int, default=240)
+    parser.add_argument("paths", nargs="*", default=list(PACKAGES), help="try only faults below these")
+    parser.add_argument("--count", type=int, default=240, help="faults drawn over all modules (default: 240)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
         "--tests", nargs="*", default=[], metavar="PATH", help="tests that are to find them (default: all)"
     )
+    parser.add_argument(
+        "--named",
+        type=int,
+        default=0,
+        metavar="N",
+        help="learn nothing: the N files of tests that speak most of a module",
+    )
     parser.add_argument("--keep", action="store_true", help="which test reaches what, as it was learnt before")
-    parser.add_argument("--again", action="store_true", help="only the faults that survived the last time")
+    parser.add_argument("--again", action="store_true", help="only faults that were not killed before")
+    parser.add_argument("--show", action="store_true", help="try nothing: the verdicts until now")
     options = parser.parse_args()
-    reach = Reach(keep=options.keep or options.again, among=options.tests)
-    drawn = draw(options.paths, options.count, options.seed)
-    argued = {line.split(" -- ")[0] for line in EQUIVALENT.read_text().splitlines()} if EQUIVALENT.exists() else set()
-    last = BUILD / "survivors.json"
-    if options.again:
-        keys = set(json.loads(last.read_text()))
-        drawn = [one for one in draw(options.paths, 10**9, options.seed) if one.key in keys]
-    waiting: queue.SimpleQueue[Fault] = queue.SimpleQueue()
-    for fault in drawn:
-        waiting.put(fault)
-    survivors: list[Fault] = []
-    equivalent = 0
-    began = time.monotonic()
+    BUILD.mkdir(parents=True, exist_ok=True)
+    drawn = draw(options.count, options.seed)
+    verdicts: dict[str, str] = json.loads(VERDICTS.read_text()) if VERDICTS.exists() else {}
+    argued = {line.split(" -- ")[0] for line in EQUIVALENT.read_text().splitlines()}
+    verdicts |= {fault.key: "equivalent" for fault in drawn if fault.key in argued}
+    chosen = [
+        fault
+        for fault in drawn
+        if fault.key not in argued
+        and any(Path(fault.path).is_relative_to(path) for path in options.paths)
+        and not (options.again and verdicts.get(fault.key))
+    ]
+    if not options.show:
+        reach = (
+            Named(options.tests, options.named)
+            if options.named
+            else Reach(options.tests, jobs=options.jobs, keep=options.keep)
+        )
+        copies: SimpleQueue[Copy] = SimpleQueue()
+        for number in range(options.jobs):
+            copies.put(Copy(f"copy{number}"))
 
-    def work(number: int) -> None:
-        nonlocal equivalent
-        place = copied(BUILD / f"copy{number}")
-        while True:
-            try:
-                fault = waiting.get_nowait()
-            except queue.Empty:
-                return
-            if fault.key in argued:
-                equivalent += 1
-            elif survives(fault, reach.tests(fault), reach.seconds, place):
-                survivors.append(fault)
-                print(f"survived: {fault}", flush=True)
+        def tried(fault: Fault) -> None:
+            place = copies.get()
+            killer = verdicts[fault.key] = place.killer(fault, reach.heaps(fault))
+            copies.put(place)
+            print(f"killed by {killer}: {fault}" if killer else f"survived: {fault}", flush=True)
+            VERDICTS.write_text(json.dumps(verdicts, indent=1))
 
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(options.jobs)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    tried = len(drawn) - equivalent
-    killed = (tried - len(survivors)) / max(tried, 1)
-    last.write_text(json.dumps([fault.key for fault in survivors]))
-    print(f"{tried} faults in {time.monotonic() - began:.0f} s, {len(survivors)} survived, {equivalent} change nothing")
+        with ThreadPoolExecutor(options.jobs) as workers:
+            for _ in workers.map(tried, chosen):  # Raises what went wrong here, and not in a test.
+                pass
+        killers = {verdicts[fault.key] for fault in chosen if verdicts[fault.key].startswith("tests/")}
+        for test in copies.get().run(*killers)[0] if killers else ():
+            print(f"fails on the sound code too, and says nothing: {test}")
+            verdicts = {key: verdict for key, verdict in verdicts.items() if verdict != test}
+        if options.named:
+            verdicts = {key: "" if verdict == TOO_LONG else verdict for key, verdict in verdicts.items()}
+        VERDICTS.write_text(json.dumps(verdicts, indent=1))
+    killed = show(drawn, verdicts)
     print(f"mutants: {killed:.3f} (goal {GOAL})")
     return 0 if killed >= GOAL else 1
 

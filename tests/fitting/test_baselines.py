@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fitting import LAWS, PLAIN, FittingError, Frame, Table, compare, fit
+from fitting.laws.bnsl import Bnsl
 from fitting.laws.coupled import log_coupled
 from fitting.laws.data_constrained import log_data_constrained
 from fitting.laws.roles import cast
@@ -160,3 +161,26 @@ def test_additive_law_recovers_the_published_constants_under_the_huber_loss_from
         # A tenth of the rows is 20% off, and the Huber loss does not care.
         assert one["E"] == pytest.approx(1.817, rel=2e-3) and one["alpha_N"] == pytest.approx(0.348, rel=5e-3)
         assert one == pytest.approx(found[0], rel=1e-4)
+
+
+def test_a_broken_law_has_a_form_for_every_order_of_up_to_two_breaks():
+    x = np.geomspace(1, 1e6, 12)
+    frame = Frame.from_table(table(x**-0.3, x=x))
+    structures = [form.structure for form in LAWS["bnsl"].forms(frame)]
+    assert [len(Bnsl(breaks=breaks).forms(frame)) for breaks in (0, 1, 2)] == [1, 3, 6]
+    assert structures == [
+        "in x, 0 breaks",
+        "in x, 1 break (faster)",
+        "in x, 1 break (slower)",
+        "in x, 2 breaks (faster and faster)",
+        "in x, 2 breaks (faster and slower)",
+        "in x, 2 breaks (slower and slower)",
+    ]
+
+
+def test_the_coupling_of_two_limits_is_never_sharper_than_a_hundredth():
+    """Where it is that sharp, return follows the scarcer of the two inputs, as with a corner."""
+    x = grid()
+    (form,) = LAWS["hilton"].forms(Frame.from_table(table(x[0], parameters=x[0], interactions=x[1])))
+    shown = form.coefficients(np.where([name == "q" for name in form.parameters], -1e3, 0.5))
+    assert shown["kappa"] / shown["beta"] == pytest.approx(0.01)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +27,7 @@ from fitting.exams import (
 )
 from fitting.exams.__main__ import main
 from fitting.exams.definition import DOMAINS, HALVES
-from fitting.exams.known_answers import known_answers, summed_huber
+from fitting.exams.known_answers import chinchilla, known_answers, summed_huber
 from fitting.expression import parse_expression
 
 SOURCE = Source(folder="small", title="A small table", url="https://example.org/small")
@@ -101,6 +102,20 @@ def test_a_table_is_read_as_defined(data):
     assert len(sheet.fitted) == 18 and len(sheet.held_out) == 3
     assert sheet.held_out.inputs["N"].min() >= 1e9 > sheet.fitted.inputs["N"].max()
     assert sorted(set(sheet.fitted.inputs["D"])) == [1e7, 1e9, 1e10]
+
+
+def test_four_rows_are_the_fewest_to_fit(tmp_path):
+    sizes = [f"{n:g},tiny,real,{n**-0.1!r}" for n in (1e6, 2e6, 4e6, 8e6, 1e9)]
+    assert len(load(EXAM, write(tmp_path, sizes)).fitted) == 4
+    with pytest.raises(FittingError, match="leaves 3 rows to fit and 1 to predict"):
+        load(EXAM, write(tmp_path, sizes[1:]))
+
+
+@pytest.mark.parametrize("words, classes", [("birds", 200), ("cifar100", 100), ("caltech101", 101), ("imagenet", 1000)])
+def test_the_error_of_guessing_is_a_classifiers_ceiling(words, classes):
+    exams = [exam for exam in EXAMS if re.search(rf"\b{words}-\d+shot-", exam.name)]
+    assert len(exams) == 3 + 3 * 6
+    assert all(exam.metric.ceiling == pytest.approx(1 - 1 / classes, abs=1e-12) for exam in exams)
 
 
 def test_what_is_left_out_is_counted(tmp_path):
@@ -239,9 +254,11 @@ def test_page_has_a_figure_an_exam_and_escapes(data):
     curve = replace(
         EXAM, name="a <curve>", inputs={"D": "Model Parameters"}, levels={}, rows="corpus == 'huge'", held_out="D > 5e8"
     )
-    results = run_exams(data, exams=[EXAM, curve], laws=["cf", "m2"], processes=1)
+    absent = replace(EXAM, name="elsewhere", file="elsewhere.csv")
+    results = run_exams(data, exams=[EXAM, curve, absent], laws=["cf", "m2"], processes=1)
     page = html_page(results, (), data, law="cf")
     assert page.count("data:image/png;base64,") == 2
+    assert "<h2>Without a score</h2><ul><li>elsewhere: " in page and "elsewhere.csv is missing" in page
     assert "a &lt;curve&gt;" in page and "<curve>" not in page
     assert "http" not in page.replace("https://example.org/small", "")
 
@@ -296,6 +313,19 @@ def test_known_answers_without_tables_say_so(tmp_path, capsys):
     assert "not checked" in capsys.readouterr().out
     answers = known_answers(tmp_path)
     assert len(answers) == 3 and all("is missing" in a.note and not a.agrees for a in answers)
+
+
+def test_the_published_constants_are_found_again_in_points_that_were_made_of_them(tmp_path):
+    """The five largest losses are of runs that went wrong, and are left out."""
+    n, d = (v.ravel() for v in np.meshgrid(np.geomspace(5e7, 1e10, 7), np.geomspace(1e9, 1e12, 7)))
+    loss = 1.8172 + 477.84 * n**-0.3473 + 2143.86 * d**-0.3672
+    points = [*zip(n, d, loss, strict=True), *((1e9, 1e10, 9.0 + k) for k in range(5))]
+    (tmp_path / (folder := next(e for e in EXAMS if e.name == "chinchilla").source.folder)).mkdir()
+    lines = [f"{n:.9g},{d:.9g},{loss:.12g},{6 * n * d:.9g}" for n, d, loss in points]
+    (tmp_path / folder / "chinchilla.csv").write_text("\n".join(["N,D,loss,C", *lines]))
+    *constants, huber = chinchilla(tmp_path, seeds=1)
+    assert len(constants) == 5 and all(answer.agrees for answer in constants)
+    assert not huber.agrees, "real points have noise"
 
 
 def test_summed_huber_is_quadratic_then_linear():

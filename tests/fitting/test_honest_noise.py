@@ -44,6 +44,17 @@ def test_an_interval_is_the_square_root_of_its_parts(more, unknown, noise):
     np.testing.assert_allclose(middle, X)
 
 
+def test_the_noise_of_rows_is_their_squares_over_the_rows_that_coefficients_leave_free():
+    """A line through nine rows, which say so much that the prior says nothing: seven are left."""
+    noise = 0.1 * np.random.default_rng(2).standard_normal(X.size)
+    slope, offset = np.polyfit(X, X + noise, 1)
+    squares = float(((X + noise - slope * X - offset) ** 2).sum())
+    one = member(offset, slope)
+    found = Belief.from_members([one], one, rows_of(X + noise))
+    assert found.residual == pytest.approx(math.sqrt(squares / 7), rel=2e-3)
+    assert found.degrees_of_freedom * found.design_effect == pytest.approx(7, rel=2e-3)
+
+
 def test_members_that_disagree_widen_as_much_as_rows_are_alike():
     members = (member(0.0, 1.0), member(0.0, 2.0))
     one = belief(members=members, equation=members[0], covariances=(COVARIANCE, COVARIANCE))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fitting import PLAIN, Table, fit
+from fitting import LAWS, PLAIN, Frame, Table, fit
 from fitting.laws.learning_curves import solve_m4
 from fitting.tape import Tape
 
@@ -21,6 +21,14 @@ def recovered(law, y, x=X, ceiling=math.inf):
 def test_m1():
     result = recovered("m1", 3.0 * X**-0.21)
     assert result.coefficients == pytest.approx({"b": 3.0, "c": 0.21}, rel=1e-5)
+
+
+def test_what_is_expected_before_any_row_is_the_middle_of_the_table_and_an_exponent_as_published():
+    (form,) = LAWS["m1"].forms(Frame.from_table(Table(inputs={"examples": X}, y=7.0 * X**-0.1)))
+    nothing = np.zeros((1, form.size))
+    middle = np.log(7.0 * X**-0.1).mean()
+    assert form.predict_log(nothing, {"examples": np.zeros(1)})[0] == pytest.approx(middle)
+    assert form.coefficients(nothing[0])["c"] == pytest.approx(0.3)
 
 
 def test_m3_levels_off():

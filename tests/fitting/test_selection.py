@@ -8,6 +8,7 @@ import pytest
 
 from fitting import LAWS, FittingError, Frame, Loss, Recipe, Table, compare, fit
 from fitting.candidates import Rows
+from fitting.distil import _places
 from fitting.selection import by_frontier, frontier_rows, scale_coordinate
 from fitting.solver import Ending
 
@@ -52,6 +53,23 @@ def test_the_frontier_is_whole_levels(levels, expected):
     mask = frontier_rows(q, 0.25)
     assert mask.mean() == pytest.approx(expected)
     assert q[mask].min() > q[~mask].max()
+
+
+def test_without_a_frontier_one_candidate_predicts_alone():
+    """Four rows, and three coefficients: none can be spared."""
+    x = np.geomspace(1, 1e3, 4)
+    result = fit("m2", Table(inputs={"x": x}, y=1 + x**-0.5 + 0.01 * np.array([1, -1, -1, 1])), recipe=QUICK)
+    assert len(result.belief.members) == 1
+
+
+def test_the_mean_is_followed_on_the_rows_and_as_much_on_the_way_beyond_their_largest_quarter():
+    """Without a target: as far beyond as half the table reaches, in four steps from each of the ten largest rows."""
+    x, q = np.linspace(-1, 1, 40), np.linspace(0, 1, 40)
+    rows = Rows(z={"x": x}, log_y=-x, weights=np.ones(40), q=q, measured=40, within=0.0)
+    places, weights = _places(rows, None, ("x",))
+    np.testing.assert_array_equal(places["x"][:40], x)
+    np.testing.assert_allclose(np.sort(places["x"][40:]), np.sort(np.add.outer((0.25, 0.5, 0.75, 1.0), x[30:]), None))
+    assert weights[:40].sum() == pytest.approx(1) and weights[40:].sum() == pytest.approx(1)
 
 
 def test_a_single_level_has_no_frontier():

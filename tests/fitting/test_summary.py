@@ -1,5 +1,6 @@
 """What a fit says: its equation is true in words, in Python and in LaTeX, and it warns of what is wrong."""
 
+import inspect
 import math
 
 import numpy as np
@@ -31,6 +32,17 @@ def test_the_python_function_gives_the_same_numbers(law):
         expected = np.exp(form.predict_log(raw[None], FRAME.coordinates(columns))[0])
         found = [space["loss"](*row) for row in zip(*columns.values(), strict=True)]
         np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_columns_are_arguments_under_their_own_names_where_python_allows_them():
+    names = ("tokens", "learning rate", "2x", "class", "math", "softplus", "a-b", "a b", "t1")
+    columns = {name: np.geomspace(1, 10, 4) ** (i + 1) for i, name in enumerate(names)}
+    form = LAWS["cf"].forms(Frame.from_table(Table(inputs=columns, y=np.ones(4))))[0]
+    space: dict = {}
+    exec(python_function(form, np.zeros(form.size), name="loss", comments=[]), space)
+    expected = ["tokens", "learning_rate", "x_2x", "x_class", "x_math", "x_softplus", "a_b", "a_b_", "t1_"]
+    assert list(inspect.signature(space["loss"]).parameters) == expected
+    assert space["loss"](*[2.0] * len(names)) > 0
 
 
 @pytest.mark.parametrize("law", sorted(set(LAWS) - {"dc", "m4"}))

@@ -14,7 +14,7 @@ from trainers.battery import CHECKS, Trial, run_check, run_in_memory
 SMALL_AGENT = {
     "game": "bossfight",
     "width": 0.1,
-    "steps": 20,
+    "steps": 10,
     "batch_size": 32,
     "environments": 4,
     "minibatches": 2,
@@ -22,7 +22,7 @@ SMALL_AGENT = {
     "test_episodes": 2,
 }
 
-SMALL_TRANSFORMER = {"width": 8, "heads": 2, "depth": 1, "steps": 128, "batch_size": 16, "test_size": 64}
+SMALL_TRANSFORMER = {"width": 8, "heads": 2, "depth": 1, "steps": 64, "batch_size": 16, "test_size": 64}
 SMALL_SUMS = SMALL_TRANSFORMER | {"digits": 2, "dataset_size": 5_000}
 
 SMALL_LANGUAGE = {
@@ -37,7 +37,7 @@ SMALL_LANGUAGE = {
     "steps": 50,
 }
 
-SMALL_PICTURES = {"width": 8, "head_size": 4, "depth": 1, "resolution": 16, "steps": 128, "batch_size": 8}
+SMALL_PICTURES = {"width": 8, "head_size": 4, "depth": 1, "resolution": 16, "steps": 64, "batch_size": 8}
 SMALL_PICTURES |= {"classes": 3, "few_shot_classes": 2, "shots": 3, "test_size": 64, "few_shot_size": 32}
 
 SMALL = {

@@ -13,9 +13,11 @@ from rehearsal import make_study, run_study
 from scipy import stats
 
 from fitting import Metric
-from pipeline import Axis, Split
+from pipeline import Axis, Growth, Split
 from pipeline.errors import PipelineError
 from pipeline.forecasts import Ledger, check, check_ledger, draw_check, forecast_held_out
+from pipeline.forecasts.due import _excluded
+from pipeline.study import NEWEST_ROUND
 
 
 def rows(**columns):
@@ -158,6 +160,13 @@ def test_a_measurement_that_a_rule_leaves_out_is_named_and_not_scored(store):
     assert bad.sum() > 0
     assert facts["not_scored"] == {"excluded: diverged": diverged.sum(), "excluded: bad": bad.sum()}
     assert facts["scored"] == (~diverged & ~bad).sum()
+
+
+def test_a_rule_may_speak_of_rounds():
+    growth = Growth(axes={"parameters": 2}, target="parameters=1e5, dataset_size=1e5, step=512", budget="1cpu-hours")
+    study = make_study(growth=growth, split=Split(held_out=NEWEST_ROUND, excluded={"the grid": "round == 0"}))
+    measured = pandas.DataFrame({"cell": [study.cells[0].id], "status": "done"})
+    assert list(_excluded(study, measured)) == ["the grid"] and list(_excluded(study, measured[:0])) == []
 
 
 def test_measurements_without_the_metric_are_refused_in_words():

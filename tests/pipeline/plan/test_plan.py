@@ -60,6 +60,16 @@ def test_a_changed_literal_says_what_changed(store, changes, reason):
     assert {one.reason for one in changed} == {reason}
 
 
+def test_what_changed_is_found_in_whatever_order_the_fields_were_written_down(store, monkeypatch):
+    run_study(make_study(), store)
+    records = {
+        key: dataclasses.replace(one, config=dict(reversed(one.config.items()))) for key, one in store.records().items()
+    }
+    monkeypatch.setattr(type(store), "records", lambda self: records)
+    made = make_plan(make_study(fixed={"steps": 512, "learning_rate": 0.02}), store)
+    assert {one.reason for one in made.cells} == {"learning_rate 0.01 -> 0.02"}
+
+
 def test_a_new_version_of_the_trainer_is_a_change(store, monkeypatch):
     run_study(make_study(), store)
     study = make_study()

@@ -292,6 +292,11 @@ def test_ticks_are_few_and_inside(low, high):
     assert len(set(numbers(ticks))) == len(ticks)
 
 
+def test_over_less_than_a_factor_of_five_ticks_stand_in_equal_steps():
+    assert len(set(np.diff(log_ticks(2, 8)))) == 1 < len(log_ticks(2, 8)) - 1
+    assert log_ticks(2, 12) == [2, 3, 5, 7, 10]
+
+
 def test_numbers_are_short_and_true():
     assert [number(v) for v in (0.003, 250, 1000, 16384, 999_999, 7e9, 2e-5, 3e18)] == [
         "0.003", "250", "1k", "16.4k", "1M", "7B", "2e-5", "3e18",

@@ -68,6 +68,7 @@ def test_the_cheapest_are_taken_as_far_as_the_budget_goes():
     chosen = cheapest(candidates[::-1], budget=6.5)
     assert [one.cost for one in chosen.chosen] == [1, 2, 3] and chosen.cost == 6
     assert len(cheapest(candidates, budget=1e9).chosen) == 10
+    assert cheapest(candidates, budget=6).cost == 6, "to the last of it"
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from simulated_cloud import SimulatedCloud
 
 from pipeline import Axis, PipelineError
 from pipeline.run.executors.node_types import node_types
+from pipeline.run.executors.nodes import Nodes
 
 ROOT = Path(__file__).parents[3]
 
@@ -65,6 +66,15 @@ def test_a_study_asks_for_as_many_nodes_as_it_can_use_and_no_more(store):
     few = spot_study(seeds=range(1))
     assert run_study(few, store, cloud).done == 5
     assert cloud.most_launched <= 5
+
+
+def test_a_job_on_cpus_may_take_as_many_cores_as_the_smallest_node_has(monkeypatch):
+    def node(name: str, cpus: float) -> dict:
+        return {"NodeID": name, "Alive": True, "NodeManagerAddress": name, "Resources": {"CPU": cpus}}
+
+    monkeypatch.setattr("ray.nodes", lambda: [node("large", 16.0), node("small", 4.0)])
+    monkeypatch.setattr("pipeline.run.executors.nodes.node_types", lambda: [])
+    assert Nodes("cpu").most_cpus(0.0) == 4
 
 
 UNKNOWN = {"gpu": {"resources": {"CPU": 8, "GPU": 1}, "max_workers": 16}, "head": {"max_workers": 0}}

@@ -25,35 +25,17 @@ ROOT = Path(__file__).parents[3]
 SCRIPTS = Path(sys.executable).parent
 
 
-@pytest.fixture
-def cluster():
-    """A head and two workers. One of the workers may be removed by the test."""
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head and two workers."""
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    made.extra = [made.add_node(num_cpus=1, num_gpus=1) for _ in range(2)]
+    for _ in range(2):
+        made.add_node(num_cpus=1, num_gpus=1)
     made.wait_for_nodes()
     ray.init(address=made.address, log_to_driver=False, logging_level="error")
     yield made
     ray.shutdown()
     made.shutdown()
-
-
-def test_a_node_that_leaves_takes_no_point_with_it(cluster, store, tmp_path):
-    study = make_study(fixed={"steps": 512, "step_seconds": 1e-3}, axes=[Axis("parameters", (1_000, 4_000, 9_000))])
-    whole = Store(str(tmp_path / "whole"), study.name)
-    run_study(study, whole)
-    removed = []
-
-    def remove(events):
-        if events and not removed:
-            removed.append(cluster.extra.pop())
-            cluster.remove_node(removed[0])
-
-    executor = RayExecutor(workers=None, device="cpu", hang_seconds=600)
-    outcome = run_study(study, store, executor, listeners=[Told(remove)], checkpoint_seconds=0.0)
-    executor.close()
-    assert removed
-    assert (outcome.done, outcome.failed) == (6, 0)
-    assert sorted_points(store).equals(sorted_points(whole))
 
 
 def test_jobs_ask_for_their_share_of_a_gpu(cluster, store):
@@ -67,6 +49,26 @@ def test_jobs_ask_for_their_share_of_a_gpu(cluster, store):
     executor.close()
     assert set(asked) == {1.0}, "nothing was measured, so every job has a GPU to itself"
     assert outcome.done == 8
+
+
+def test_a_node_that_leaves_takes_no_point_with_it(cluster, store, tmp_path):
+    """The last of the tests that need both workers."""
+    study = make_study(fixed={"steps": 512, "step_seconds": 1e-3}, axes=[Axis("parameters", (1_000, 4_000, 9_000))])
+    whole = Store(str(tmp_path / "whole"), study.name)
+    run_study(study, whole)
+    removed = []
+
+    def remove(events):
+        if events and not removed:
+            removed.append(next(iter(cluster.worker_nodes)))
+            cluster.remove_node(removed[0])
+
+    executor = RayExecutor(workers=None, device="cpu", hang_seconds=600)
+    outcome = run_study(study, store, executor, listeners=[Told(remove)], checkpoint_seconds=0.0)
+    executor.close()
+    assert removed
+    assert (outcome.done, outcome.failed) == (6, 0)
+    assert sorted_points(store).equals(sorted_points(whole))
 
 
 @contextmanager

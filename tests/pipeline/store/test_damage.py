@@ -6,6 +6,7 @@ Each is one clear error that names the file, or nothing at all; never a tracebac
 from __future__ import annotations
 
 import os
+import stat
 
 import pytest
 from cells import CELLS, fill, finish
@@ -114,3 +115,24 @@ def test_nor_does_it_matter_in_an_object_store(name):
     with Writer.open(store) as writer:
         fill(writer)
     assert len(Store(f"memory://{name}", "rehearsal").table()) == 4
+
+
+@pytest.mark.parametrize("method", ["write", "create"])
+def test_a_file_is_whole_on_the_disk_before_it_has_its_name_and_then_its_name_is(tmp_path, monkeypatch, method):
+    """A machine that loses its power between any two of these shows the old content or the new."""
+    happened = []
+
+    def noted(name, told):
+        real = getattr(os, name)
+
+        def call(first, *rest):
+            happened.append(told(first))
+            return real(first, *rest)
+
+        monkeypatch.setattr(os, name, call)
+
+    noted("fsync", lambda handle: "folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else os.fstat(handle).st_size)
+    noted("replace", lambda _: "named")
+    noted("link", lambda _: "named")
+    getattr(Folder(str(tmp_path)), method)("a", b"four")
+    assert happened == [4, "named", "folder"]

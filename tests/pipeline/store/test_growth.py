@@ -9,7 +9,7 @@ from cells import CELLS, Died, bury, die_at_change, ended, failed, finish, measu
 from rehearsal import make_study
 
 from pipeline.store import Store, Writer
-from pipeline.store.naming import FAN, to_merge
+from pipeline.store.naming import FAN, Names, to_merge
 
 MANY = make_study(seeds=tuple(range(30))).cells
 
@@ -25,6 +25,14 @@ def test_the_newest_files_are_merged_once_they_are_many():
     assert to_merge({"a": 90} | small, largest=1000) == [], "nothing large is written again for a little"
     assert to_merge({"a": 90} | small | {"i": 1}, largest=1000) == list("bcdefghi")
     assert to_merge(dict.fromkeys("abcdefgh", 1001), largest=1000) == []
+
+
+def test_a_name_says_whose_file_it_is_and_which_of_theirs():
+    names = Names(epoch=3, token="5f3a9c1e")
+    assert [names.next(".jsonl") for _ in range(2)] == [
+        "e00000003-00000001-5f3a9c1e.jsonl",
+        "e00000003-00000002-5f3a9c1e.jsonl",
+    ]
 
 
 @pytest.mark.parametrize("size", [lambda number: 10, lambda number: 1 + number % 7, lambda number: 1 + number])

@@ -123,6 +123,16 @@ def test_a_process_that_has_a_dead_drivers_number_is_not_that_driver(store):
     assert read_holder(store.folder).is_gone
 
 
+def test_a_driver_that_was_killed_is_gone_before_anybody_has_waited_for_it():
+    driver = subprocess.Popen(["sleep", "60"])
+    holder = replace(Holder.me(1), process=driver.pid, process_started=leases._started(driver.pid))
+    assert not holder.is_gone
+    driver.kill()
+    os.waitid(os.P_PID, driver.pid, os.WEXITED | os.WNOWAIT)
+    assert holder.is_gone
+    driver.wait()
+
+
 def test_a_paused_driver_on_this_machine_is_given_up(store, quick):
     holder = replace(Holder.me(1), clock=time.monotonic() - 1)
     store.folder.write("lease/00000001.json", holder.to_json())

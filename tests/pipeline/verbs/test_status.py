@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -152,7 +153,7 @@ def test_status_of_a_study_that_another_process_runs(store, tmp_path, capsys):
     assert 0 < progress["share"] < 1
     assert progress["cells_per_minute"] > 0
     assert progress["eta_seconds"] > 0
-    assert "cells/min, ETA 0:" in shown
+    assert re.search(r"cells/min, ETA \d+:\d\d", shown)
     assert json.loads(status("--json"))["progress"] is None
     assert "ETA" not in status()
 
