@@ -2,9 +2,10 @@
 
 from pipeline.run.costs import Costs
 from pipeline.run.display import Display
-from pipeline.run.driver import Driver, Listener, Outcome
+from pipeline.run.driver import Driver, Listener
 from pipeline.run.executors import Executor, Report, make_executor
 from pipeline.run.job import Job
+from pipeline.run.outcome import Outcome
 from pipeline.run.progress import Progress, clock
 from pipeline.run.schedule import Listed, Schedule, Stages, fitted_first
 from pipeline.run.worker import run_job, use_one_thread
