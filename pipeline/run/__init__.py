@@ -4,6 +4,7 @@ from pipeline.run.costs import Costs
 from pipeline.run.display import Display
 from pipeline.run.driver import Driver, Listener
 from pipeline.run.executors import Executor, Report, make_executor
+from pipeline.run.executors.spread import spread
 from pipeline.run.job import Job
 from pipeline.run.outcome import Outcome
 from pipeline.run.progress import Progress, clock
@@ -27,5 +28,6 @@ __all__ = [
     "fitted_first",
     "make_executor",
     "run_job",
+    "spread",
     "use_one_thread",
 ]
