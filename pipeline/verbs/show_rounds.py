@@ -143,6 +143,8 @@ def rehearsed(facts: Mapping[str, Any]) -> None:
         f"{facts['law']} at {'; '.join(facts['targets'])}: truths from the {facts['from']}{truth}, noise "
         f"{facts['noise']:.2%}"
     )
+    if not truth and facts["law"] != "unsl":
+        print(f"this supposes that {facts['law']} is right: --truth unsl supposes less, once small runs are measured")
     how = "" if facts["measured_throughput"] else ", by an assumed speed"
     table(
         [
