@@ -54,7 +54,7 @@ def test_points_equal_those_of_the_inline_executor(store, executor, tmp_path, se
 
 def test_what_is_no_training_is_spread_over_the_cluster_in_its_order(cluster):
     assert list(spread("json", "loads", map(str, range(300)), workers=None)) == list(range(300))
-    with pytest.raises(ValueError, match="Expecting value"):
+    with pytest.raises(ValueError, match="Expecting property name"):
         list(spread("json", "loads", ["{"], workers=None))
     assert ray.is_initialized(), "whose cluster it is, ends it"
 
