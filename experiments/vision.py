@@ -55,7 +55,8 @@ _PAPER = replace(
     name="vision-paper",
     fixed={"pictures": "hub:ILSVRC/imagenet-1k", "resolution": 224, "shift": 28, "flip": True}
     | {"classes": 900, "test_size": 20_000, "few_shot_classes": 100, "few_shot_size": 10_000}
-    | {"head_size": 64, "steps": 100_000, "batch_size": 1_024, "schedule": "anneal", "warmup_steps": 5_000},
+    | {"head_size": 64, "steps": 100_000, "batch_size": 1_024, "accumulation": 16}
+    | {"schedule": "anneal", "warmup_steps": 5_000},
     axes=[
         Axis(
             "architecture, patch_size, width, depth",

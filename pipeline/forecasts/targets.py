@@ -49,10 +49,14 @@ class Targets:
 
     def of_task(self, task: Mapping[str, Any]) -> Targets:
         """Those of one task; all where it is none."""
+        return self.where(self.in_task(task))
+
+    def in_task(self, task: Mapping[str, Any]) -> np.ndarray:
+        """For each, whether it is of a task; shape (targets,)."""
         mask = np.ones(len(self), bool)
         for name, value in task.items():
             mask &= np.array([one == value or str(one) == str(value) for one in self.columns[name]], bool)
-        return self.where(mask)
+        return mask
 
     def measured(self, rows: Any) -> np.ndarray:
         """For each, whether a table (a pandas DataFrame) has a measurement of it; shape (targets,)."""

@@ -9,7 +9,7 @@ from pipeline.rescale import rehearsal
 from pipeline.rescale.alarms import current_alarms
 from pipeline.rescale.drift import Drift, Drifts, drift
 from pipeline.rescale.growth import Candidate, Choice, beyond_the_grid, cheapest, most_telling, rows_of
-from pipeline.rescale.knowledge import Knowledge, LawKnown, Said, learn, read_targets
+from pipeline.rescale.knowledge import Knowledge, LawKnown, Learnt, Said, learn, read_targets
 from pipeline.rescale.live import Glance, Live, read_glances
 from pipeline.rescale.ordering import ByDesign, chooser
 from pipeline.rescale.proposal import Proposal, next_cells, next_rows
@@ -25,6 +25,7 @@ __all__ = [
     "Glance",
     "Knowledge",
     "LawKnown",
+    "Learnt",
     "Live",
     "Proposal",
     "Said",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pipeline.analysis import task_name
 from pipeline.forecasts import Entry, Scored
 from pipeline.rescale.drift import CERTAIN, Drifts
 from pipeline.rescale.knowledge import Knowledge
@@ -20,10 +21,22 @@ HALF_SPENT = 0.5
 
 def missed(scored: Scored, entries: Sequence[Entry], law: str) -> str:
     """Whether a law's blind forecasts were missed beyond their 99% interval more often than chance would have it, in
-    words; empty where not. A run counts once, by its last point: its points err alike."""
+    words; empty where not. A run counts once, by its last point: its points err alike. Of several tasks, each that
+    was is named."""
+    by_number = {entry.number: entry for entry in entries}
+    tasks = [task_name(by_number[int(entry)].question.get("task", {})) for entry in scored.entry]
+    said = {
+        name: text
+        for name in dict.fromkeys(tasks)
+        if (text := _missed(scored.where(np.array([task == name for task in tasks], bool)), by_number, law))
+    }
+    return "; ".join(f"{name}: {text}" if name else text for name, text in said.items())
+
+
+def _missed(scored: Scored, by_number: Mapping[int, Entry], law: str) -> str:
+    """Of one task."""
     from scipy import stats
 
-    by_number = {entry.number: entry for entry in entries}
     last: dict[tuple, tuple[float, float]] = {}
     own = scored.where(scored.blind & (scored.law == law))
     for entry, target, pit in zip(own.entry, own.target, own.pit, strict=True):
@@ -52,7 +65,11 @@ def drifted(drifts: Drifts, law: str) -> list[str]:
 
 
 def not_narrowing(before: Knowledge, now: Knowledge, law: str, *, spent: float, budget: float, unit: str) -> str:
-    """Whether half of a budget went and the forecast is as wide as it was, in words; empty where not."""
+    """Whether half of a budget went and the forecast is as wide as it was, in words; empty where not, and where that of
+    one task is narrower: its cells may have been all that the budget bought."""
+    for name, one in now.tasks.items():
+        if name in before.tasks and one.interval(law) < before.tasks[name].interval(law):
+            return ""
     then, since = before.interval(law), now.interval(law)
     if spent < HALF_SPENT * budget or not math.isfinite(then) or since < then:
         return ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.rescale.knowledge import LEVEL, Knowledge, LawKnown
 
@@ -48,7 +48,14 @@ class Drifts:
 
 
 def drift(before: Knowledge, now: Knowledge) -> Drifts:
-    """Every forecast that both made, and every coefficient of equations that are the same."""
+    """Every forecast that both made, and every coefficient of equations that are the same; task by task where there are
+    tasks."""
+    if now.tasks:
+        of_tasks = {name: drift(before.tasks[name], one) for name, one in now.tasks.items() if name in before.tasks}
+        return Drifts(
+            drifts=[_named(name, one) for name, drifts in of_tasks.items() for one in drifts.drifts],
+            restructured=[f"{name}, {text}" for name, drifts in of_tasks.items() for text in drifts.restructured],
+        )
     found: list[Drift] = []
     restructured = []
     for law, new in now.laws.items():
@@ -61,6 +68,11 @@ def drift(before: Knowledge, now: Knowledge) -> Drifts:
         else:
             restructured.append(f"{law}: {old.structure} -> {new.structure}")
     return Drifts(drifts=found, restructured=restructured)
+
+
+def _named(task: str, one: Drift) -> Drift:
+    """A target says its task itself."""
+    return one if one.is_forecast else replace(one, what=f"{task}: {one.what}")
 
 
 def _forecasts(law: str, old: LawKnown, new: LawKnown, targets: Sequence[str]) -> list[Drift]:

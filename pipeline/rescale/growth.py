@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from fitting import Design, Fit, design
+from fitting import Design
 from pipeline.errors import PipelineError
-from pipeline.forecasts import Targets
 from pipeline.plan import Accounts, Budget, Plan
+from pipeline.rescale.jointly import Told, design_jointly
+from pipeline.rescale.tasks import Asked
 from pipeline.study import Axis, Cell, Literal, Study, larger, point_columns
 
 
@@ -105,32 +106,38 @@ def cheapest(candidates: Sequence[Candidate], *, budget: float) -> Choice:
 
 def most_telling(
     study: Study,
-    fit: Fit,
+    asked: Sequence[Asked],
     candidates: Sequence[Candidate],
-    targets: Targets,
     *,
     budget: float = math.inf,
     most: int | None = None,
     pending: Sequence[Cell] = (),
     fitted_only: bool = False,
 ) -> Choice:
-    """The candidates that narrow a fit's forecast at the targets most for what they cost; see `fitting.design`.
+    """The candidates that narrow the forecasts of a study's tasks most for what they cost; see `fitting.design`, and
+    `jointly` for several tasks. Candidates of a task that is not asked for are left.
 
     pending: cells that are under way. fitted_only: of a cell count those of its points alone that the split fits.
     """
-    columns, cell = rows_of(study, fit.columns, [one.cell for one in candidates], fitted_only=fitted_only)
-    waiting, number = rows_of(study, fit.columns, pending, fitted_only=fitted_only)
-    made = design(
-        fit,
-        columns,
-        cell=cell,
-        cost=np.array([one.cost for one in candidates]),
-        target=targets.numbers(fit.columns),
-        budget=budget,
-        most=most,
-        pending=waiting,
-        pending_cell=number,
-    )
+    told = []
+    for one in asked:
+        own = [number for number, candidate in enumerate(candidates) if one.holds(candidate.cell.columns)]
+        how = {"fitted_only": fitted_only}
+        columns, cell = rows_of(study, one.fit.columns, [candidates[number].cell for number in own], **how)
+        under_way = [cell for cell in pending if one.holds(cell.columns)]
+        waiting, number = rows_of(study, one.fit.columns, under_way, **how)
+        told.append(
+            Told(
+                fit=one.fit,
+                candidates=own,
+                columns=columns,
+                cell=cell,
+                targets=one.targets.numbers(one.fit.columns),
+                pending=waiting,
+                pending_cell=number,
+            )
+        )
+    made = design_jointly(told, np.array([one.cost for one in candidates]), budget=budget, most=most)
     return Choice(chosen=tuple(candidates[pick.candidate] for pick in made.picks), design=made)
 
 

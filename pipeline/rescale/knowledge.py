@@ -1,4 +1,8 @@
-"""What a study knows at one moment: every law fitted to all that is measured, and what each foretells at the target."""
+"""What a study knows at one moment: every law fitted to all that is measured, and what each foretells at the target.
+
+Of a study with tasks each is known by itself; what all of them say together is their forecasts, in the order of the
+targets.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from fitting import Fit, FittingError
-from pipeline.analysis import Question, divide
+from pipeline.analysis import Question, of_grid
 from pipeline.errors import PipelineError
-from pipeline.forecasts import Fitted, Ledger, Targets, everything_fitted, fit_laws, make_entry, named_targets
+from pipeline.forecasts import Ledger, Targets, everything_fitted, fit_laws, make_entry, named_targets
+from pipeline.rescale.tasks import Asked, Part, asked_of, in_order, parts_of
 from pipeline.store import Store
 from pipeline.study import Study, point_columns
 
@@ -60,7 +65,9 @@ class Knowledge:
     targets: Sequence[str]
     laws: Mapping[str, LawKnown]
     failed: Mapping[str, str] = field(default_factory=dict)
-    """Laws that say nothing, with the reason."""
+    """Laws that say nothing, of one of the tasks at least, with the reason."""
+    tasks: Mapping[str, Knowledge] = field(default_factory=dict)
+    """By name; empty where the study has none."""
 
     def interval(self, law: str) -> float:
         """Half the width of a law's 90% interval at the target, as a part of the value; infinite where it says nothing.
@@ -74,7 +81,9 @@ class Knowledge:
         )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        made = asdict(self)
+        tasks = {name: one.to_json() for name, one in self.tasks.items()}
+        return {**made, "tasks": tasks} if tasks else {name: value for name, value in made.items() if name != "tasks"}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Knowledge:
@@ -88,7 +97,8 @@ class Knowledge:
             )
             for name, one in value["laws"].items()
         }
-        return cls(**{**value, "targets": tuple(value["targets"]), "laws": laws})
+        tasks = {name: cls.from_json(one) for name, one in value.get("tasks", {}).items()}
+        return cls(**{**value, "targets": tuple(value["targets"]), "laws": laws, "tasks": tasks})
 
 
 def as_part(half: float) -> float:
@@ -103,19 +113,42 @@ def question_now(study: Study) -> Question:
     return everything_fitted(question) if study.growth else question
 
 
-def learn(study: Study, store: Store, targets: Sequence[str], *, seed: int = 0) -> tuple[Knowledge, Fitted]:
-    """Fit the study's laws to everything that is measured, and write their forecasts of the targets into the ledger.
+@dataclass(frozen=True, kw_only=True)
+class Learnt:
+    """What was learnt, and the fits that say it."""
+
+    knowledge: Knowledge
+    fits: Mapping[str, Sequence[Asked]]
+    """By law, of every task of which it could be fitted."""
+
+
+def learn(study: Study, store: Store, targets: Sequence[str], *, seed: int = 0) -> Learnt:
+    """Fit the study's laws to everything that is measured, and write their forecasts of the targets into the ledger: an
+    entry a task.
 
     Raises PipelineError where too little is measured, a target is none, or no law can be fitted.
     """
-    rows = store.table()
-    question = everything_fitted(Question.of_study(study))
-    divided = divide(study, rows, question)
-    wanted = read_targets(study, targets)
-    fitted = fit_laws(question, divided, study.law_addresses, wanted, seed=seed)
-    if not fitted.fits:
-        law, reason = next(iter(fitted.failed.items()))
+    rows, wanted = store.table(), read_targets(study, targets)
+    parts, left_out = parts_of(everything_fitted(Question.of_study(study)), of_grid(study, rows), wanted)
+    known: dict[str, Knowledge] = {}
+    fits: dict[str, list[Asked]] = {}
+    for part in parts:
+        texts = [targets[number] for number in part.numbers]
+        known[part.name], fitted = _learn(study, store, part, texts, rows, seed)
+        for law, found in fitted.items():
+            fits.setdefault(law, []).append(asked_of(part, found))
+    if not fits:
+        law, reason = next(iter(next(iter(known.values())).failed.items()))
         raise PipelineError(f"study '{study.name}': no law can be fitted yet: {law} says {reason}")
+    together = _together(known, parts, left_out, targets) if study.tasks else known[""]
+    return Learnt(knowledge=together, fits=fits)
+
+
+def _learn(
+    study: Study, store: Store, part: Part, texts: Sequence[str], rows: Any, seed: int
+) -> tuple[Knowledge, Mapping[str, Fit]]:
+    """Of one task."""
+    fitted = fit_laws(part.question, part.divided, study.law_addresses, part.targets, seed=seed)
     ledger = Ledger(store.folder)
     names: dict[int, str] = {}
 
@@ -123,35 +156,69 @@ def learn(study: Study, store: Store, targets: Sequence[str], *, seed: int = 0) 
         names[id(fit)] = ledger.keep_fit(fit)
         return names[id(fit)]
 
-    ledger.append(make_entry(study.name, fitted, wanted, blind=~wanted.measured(rows), keep=keep))
-    laws = {law: _known(fit, wanted, question, names.get(id(fit), "")) for law, fit in fitted.fits.items()}
-    found = Knowledge(
-        rows=len(divided.fitted),
-        fingerprint=divided.fitted.fingerprint,
-        targets=tuple(targets),
+    if fitted.fits:
+        blind = ~part.targets.measured(rows)
+        ledger.append(make_entry(study.name, fitted, part.targets, blind=blind, keep=keep))
+    laws = {
+        law: _known(found, part.targets, part.question, names.get(id(found), "")) for law, found in fitted.fits.items()
+    }
+    knowledge = Knowledge(
+        rows=len(part.divided.fitted),
+        fingerprint=part.divided.fitted.fingerprint,
+        targets=tuple(texts),
         laws=laws,
         failed=dict(fitted.failed),
     )
-    return found, fitted
+    return knowledge, fitted.fits
+
+
+def _together(
+    known: Mapping[str, Knowledge], parts: Sequence[Part], left_out: Mapping[str, str], targets: Sequence[str]
+) -> Knowledge:
+    """What all tasks say: of each law its forecasts, where it has one at every target."""
+    failed = {law: f"{name}: {why}" for name, one in known.items() for law, why in one.failed.items()}
+    everywhere = [law for one in known.values() for law in one.laws]
+    failed |= {law: why for law in everywhere for why in left_out.values()}
+    laws = {}
+    for law in dict.fromkeys(law for law in everywhere if law not in failed):
+        own = [known[part.name].laws[law] for part in parts]
+        said = in_order(parts, [one.said for one in own]) if all(one.said for one in own) else []
+        structure = "; ".join(f"{part.name}: {one.structure}" for part, one in zip(parts, own, strict=True))
+        status = ", ".join(dict.fromkeys(one.status for one in own))
+        laws[law] = LawKnown(status=status, structure=structure, coefficients={}, said=tuple(said), fit="")
+    return Knowledge(
+        rows=sum(one.rows for one in known.values()),
+        fingerprint=" ".join(one.fingerprint for one in known.values()),
+        targets=tuple(targets),
+        laws=laws,
+        failed=failed,
+        tasks=known,
+    )
 
 
 def read_targets(study: Study, texts: Sequence[str]) -> Targets:
     """Targets that a person wrote, known by the columns that a study's points will have. Raises PipelineError."""
     cell = study.cells[0]
     known = {**cell.columns, **point_columns(cell)}
-    numbers = [name for name, value in known.items() if not isinstance(value, str)]
-    return named_targets(texts, Question.of_study(study), numbers)
+    names = [name for name, value in known.items() if name in study.tasks or not isinstance(value, str)]
+    return named_targets(texts, Question.of_study(study), names)
 
 
-def remembered(study: Study, store: Store, knowledge: Knowledge, law: str) -> Fit | None:
-    """A fit that was kept, if it is of what is measured now; None where it must be made again."""
-    divided = divide(study, store.table(), everything_fitted(Question.of_study(study)))
-    if divided.fitted.fingerprint != knowledge.fingerprint or law not in knowledge.laws:
-        return None
-    try:
-        return Ledger(store.folder).fit(knowledge.laws[law].fit)
-    except (FittingError, PipelineError):  # A law of somebody's own, or one whose formula has changed since.
-        return None
+def remembered(study: Study, store: Store, knowledge: Knowledge, law: str) -> list[Asked] | None:
+    """A law's fits that were kept, if they are of what is measured now; None where they must be made again."""
+    question, targets = everything_fitted(Question.of_study(study)), read_targets(study, knowledge.targets)
+    parts, _ = parts_of(question, of_grid(study, store.table()), targets)
+    found = []
+    for part in parts:
+        known = knowledge.tasks.get(part.name) if study.tasks else knowledge
+        if known is None or part.divided.fitted.fingerprint != known.fingerprint:
+            return None
+        if law in known.laws:
+            try:
+                found.append(asked_of(part, Ledger(store.folder).fit(known.laws[law].fit)))
+            except (FittingError, PipelineError):  # A law of somebody's own, or one whose formula has changed since.
+                return None
+    return found or None
 
 
 def _known(fit: Fit, targets: Targets, question: Question, name: str) -> LawKnown:

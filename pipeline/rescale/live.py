@@ -15,16 +15,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from fitting import Fit, FitStatus, FittingError, Table, fit
-from pipeline.analysis import divide
+from pipeline.analysis import of_grid
 from pipeline.errors import PipelineError
 from pipeline.forecasts import Targets
 from pipeline.rescale.knowledge import LEVEL, as_part, question_now
+from pipeline.rescale.tasks import Part, parts_of
 from pipeline.store import Event, Folder, Measured, Store
 from pipeline.study import Cell, Study
 
@@ -35,7 +36,7 @@ MOST_KEPT = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class Glance:
-    """What a law foretold at one moment, at the target of the widest interval."""
+    """What a law foretold at one moment, at the target of the widest interval, of whichever task that is."""
 
     at: float
     """Unix seconds."""
@@ -98,27 +99,15 @@ class Live:
 
     def look(self) -> None:
         """Fit, and say what it foretells; nothing where too little is measured, or what is at hand cannot be fitted."""
-        question = question_now(self._study)
         try:
-            table = divide(self._study, self._store.table(), question).fitted
-            found = _fitted(self._law, table, self._targets.numbers(table.columns))
+            rows = of_grid(self._study, self._store.table())
+            parts, left_out = parts_of(question_now(self._study), rows, self._targets)
+            found = [] if left_out else [_glance(part, _fitted(self._law, part)) for part in parts]
         except (FittingError, PipelineError):
             return
-        if found is None:
+        if not found or None in found:
             return
-        known = found.uncertainty(self._targets.numbers(found.columns))
-        half = np.log(known.interval(LEVEL)[1]) - known.log_median
-        widest = int(np.argmax(half))
-        ends = sorted(float(question.metric.from_loss(end[widest])) for end in known.interval(LEVEL))
-        glance = Glance(
-            at=round(time.time(), 3),
-            law=found.law,
-            rows=len(table),
-            median=float(question.metric.from_loss(np.exp(known.log_median[widest]))),
-            low=ends[0],
-            high=ends[1],
-            interval=as_part(float(half[widest])),
-        )
+        glance = replace(max(found, key=lambda one: one.interval), rows=sum(one.rows for one in found))
         if not np.isfinite([glance.median, glance.low, glance.high]).all():
             return
         self.glances = [*self.glances, glance][-MOST_KEPT:]
@@ -138,8 +127,29 @@ def read_glances(folder: Folder) -> list[Glance]:
         return []
 
 
-def _fitted(law: str, table: Table, toward: Any) -> Fit | None:
+def _glance(part: Part, found: Fit | None) -> Glance | None:
+    """Of one task; None where nothing could be fitted."""
+    if found is None:
+        return None
+    known = found.uncertainty(part.targets.numbers(found.columns))
+    half = np.log(known.interval(LEVEL)[1]) - known.log_median
+    widest, metric = int(np.argmax(half)), part.question.metric
+    ends = sorted(float(metric.from_loss(end[widest])) for end in known.interval(LEVEL))
+    return Glance(
+        at=round(time.time(), 3),
+        law=found.law,
+        rows=len(part.divided.fitted),
+        median=float(metric.from_loss(np.exp(known.log_median[widest]))),
+        low=ends[0],
+        high=ends[1],
+        interval=as_part(float(half[widest])),
+    )
+
+
+def _fitted(law: str, part: Part) -> Fit | None:
     """On the cluster where there is one: the driver's process has other work, and one core."""
+    table = part.divided.fitted
+    toward = part.targets.numbers(table.columns)
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         # It asks for no core, since all of them train and it must not wait for the last of them.

@@ -12,12 +12,13 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 
 from fitting import FittingError
-from pipeline.analysis import divide
+from pipeline.analysis import of_grid
 from pipeline.errors import PipelineError
 from pipeline.forecasts import Targets
 from pipeline.plan import PlannedCell
 from pipeline.rescale.growth import Candidate, most_telling
 from pipeline.rescale.knowledge import question_now
+from pipeline.rescale.tasks import fit_parts
 from pipeline.store import Store
 from pipeline.study import Study
 
@@ -88,21 +89,17 @@ def chooser(
     study: Study, store: Store, targets: Targets, law: str
 ) -> Callable[[Sequence[PlannedCell], Sequence[PlannedCell], int], Sequence[PlannedCell]]:
     """Chooses by a law that is fitted to what the store has each time; the cheapest where none can be."""
-    from fitting import fit
-
     question = question_now(study)
 
     def choose(left: Sequence[PlannedCell], under_way: Sequence[PlannedCell], batch: int) -> Sequence[PlannedCell]:
         by_cost = sorted(left, key=lambda one: one.remaining_seconds)
         candidates = [Candidate(cell=one.cell, settings={}, cost=max(one.remaining_seconds, 1e-9)) for one in left]
         try:
-            table = divide(study, store.table(), question).fitted
-            found = fit(law, table, toward=targets.numbers(table.columns))
+            asked, _ = fit_parts(law, question, of_grid(study, store.table()), targets)
             choice = most_telling(
                 study,
-                found,
+                asked,
                 candidates,
-                targets,
                 most=batch,
                 pending=[one.cell for one in under_way],
                 fitted_only=study.growth is None,

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from fitting import Design, FitStatus, FittingError, design, fit, parse_quantity
-from pipeline.analysis import Question, divide
+from fitting import Design, FittingError, parse_quantity
+from pipeline.analysis import Question, of_grid
 from pipeline.errors import PipelineError
 from pipeline.forecasts import Targets
 from pipeline.plan import Accounts, Budget, State, make_plan
 from pipeline.rescale.growth import Candidate, beyond_the_grid, most_telling, priced
+from pipeline.rescale.jointly import Told, design_jointly
 from pipeline.rescale.knowledge import LEVEL, question_now
+from pipeline.rescale.tasks import Asked, Part, fit_parts, in_order, is_of
 from pipeline.store import Store
 from pipeline.study import Study
 
@@ -76,9 +78,7 @@ def next_cells(
     PipelineError where too little is measured, or where there is no such cell.
     """
     made = make_plan(study, store, device)
-    question = question_now(study)
-    divided = divide(study, store.table(), question)
-    found = _fit(law, divided.fitted, targets, seed)
+    asked, parts = fit_parts(law, question_now(study), of_grid(study, store.table()), targets, seed=seed)
     unit = budget or Budget(amount=math.inf, unit=made.device.name)
     unit.check_device(made.device.name)
     fitted_only = study.growth is None
@@ -89,6 +89,7 @@ def next_cells(
         if one.points.fitted or not fitted_only
     ]
     candidates += beyond_the_grid(study) if study.growth else []
+    candidates = [one for one in candidates if any(task.holds(one.cell.columns) for task in asked)]
     if not candidates:
         raise PipelineError(
             f"study '{study.name}' has no cell left that would be fitted: extend its grid, or say how it grows "
@@ -98,9 +99,8 @@ def next_cells(
     pending = [one.cell for one in made.cells if one.state is State.RESUME]
     choice = most_telling(
         study,
-        found,
+        asked,
         candidates,
-        targets,
         budget=unit.amount,
         most=most,
         pending=pending,
@@ -109,9 +109,9 @@ def next_cells(
     assert choice.design is not None
     _refuse_nothing(choice.design, [one.cost for one in candidates], unit.amount, unit.shown_unit)
     return Proposal(
-        law=found.law,
-        rows=found.rows,
-        median=_median(found, targets, question),
+        law=asked[0].fit.law,
+        rows=sum(one.fit.rows for one in asked),
+        median=_medians(asked, parts),
         candidates=len(candidates),
         pending=len(pending),
         unit=unit.shown_unit,
@@ -136,40 +136,42 @@ def next_rows(
 
     Raises PipelineError where there are none, or where the cost is no positive number.
     """
-    found = _fit(law, question.divide(rows).fitted, targets, seed)
+    asked, parts = fit_parts(law, question, rows, targets, seed=seed)
+    waiting = bool(rows[question.metric.name].isna().any())
     reads = [*question.inputs, *question.hyperparameters]
-    waiting = rows[rows[question.metric.name].isna()]
-    if len(waiting):
-        try:
-            places = [dict(zip(reads, map(float, values), strict=True)) for values in waiting[reads].to_numpy()]
-        except (TypeError, ValueError) as error:
-            raise PipelineError(f"{question.about}: rows that may be run next must hold numbers ({error})") from error
-    else:
-        places = _lacking(question, rows)
+    told, places, costs = [], [], []
+    for one, part in zip(asked, parts, strict=True):
+        own = rows.loc[[is_of(row, one.task) for row in rows[[*reads, *question.tasks]].to_dict("records")]]
+        found = _waiting(question, own) if waiting else _lacking(question, own)
+        columns = {name: np.array([place[name] for place in found], float) for name in one.fit.columns}
+        told.append(
+            Told(
+                fit=one.fit,
+                candidates=range(len(places), len(places) + len(found)),
+                columns=columns,
+                cell=np.arange(len(found)),
+                targets=part.targets.numbers(one.fit.columns),
+                pending={name: np.zeros(0) for name in one.fit.columns},
+                pending_cell=np.zeros(0, int),
+            )
+        )
+        places += [{**one.task, **place} for place in found]
+        costs.append(_costs(cost, columns, len(found)))
     if not places:
         raise PipelineError(
             f"{question.about} has no row that waits for its {question.metric.name}, and is no grid that lacks a "
             f"place: add rows that might be run, without {question.metric.name}"
         )
-    columns = {name: np.array([place[name] for place in places]) for name in reads}
+    prices = np.concatenate(costs)
     try:
-        costs = np.broadcast_to(parse_quantity(cost).evaluate(columns), len(places)).astype(float)
-        made = design(
-            found,
-            columns,
-            cell=np.arange(len(places)),
-            cost=costs,
-            target=targets.numbers(found.columns),
-            budget=math.inf if budget is None else budget,
-            most=most,
-        )
+        made = design_jointly(told, prices, budget=math.inf if budget is None else budget, most=most)
     except FittingError as error:
         raise PipelineError(f"--cost '{cost}': {error}") from error
-    _refuse_nothing(made, costs, math.inf if budget is None else budget, f"of {cost}")
+    _refuse_nothing(made, prices, math.inf if budget is None else budget, f"of {cost}")
     return Proposal(
-        law=found.law,
-        rows=found.rows,
-        median=_median(found, targets, question),
+        law=asked[0].fit.law,
+        rows=sum(one.fit.rows for one in asked),
+        median=_medians(asked, parts),
         candidates=len(places),
         pending=0,
         unit=cost,
@@ -178,18 +180,30 @@ def next_rows(
     )
 
 
-def _fit(law: str, table: Any, targets: Targets, seed: int) -> Any:
+def _costs(cost: str, columns: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
+    """What each row costs, by an expression over its columns."""
     try:
-        found = fit(law, table, seed=seed, toward=targets.numbers(table.columns))
+        return np.broadcast_to(parse_quantity(cost).evaluate(columns), rows).astype(float)
     except FittingError as error:
-        raise PipelineError(f"{law} says nothing here: {error}") from error
-    if found.status is FitStatus.FAILED:
-        raise PipelineError(f"{law} says nothing here: no start gave finite numbers")
-    return found
+        raise PipelineError(f"--cost '{cost}': {error}") from error
 
 
-def _median(found: Any, targets: Targets, question: Question) -> list[float]:
-    return [float(y) for y in question.metric.from_loss(found.predict(targets.numbers(found.columns)))]
+def _waiting(question: Question, rows: Any) -> list[dict[str, float]]:
+    """Rows that have no metric yet."""
+    reads = [*question.inputs, *question.hyperparameters]
+    waiting = rows[rows[question.metric.name].isna()]
+    try:
+        return [dict(zip(reads, map(float, values), strict=True)) for values in waiting[reads].to_numpy()]
+    except (TypeError, ValueError) as error:
+        raise PipelineError(f"{question.about}: rows that may be run next must hold numbers ({error})") from error
+
+
+def _medians(asked: Sequence[Asked], parts: Sequence[Part]) -> list[float]:
+    """What is foretold at each target, in the metric's units."""
+    return in_order(asked, [
+        [float(y) for y in part.question.metric.from_loss(one.fit.predict(one.targets.numbers(one.fit.columns)))]
+        for one, part in zip(asked, parts, strict=True)
+    ])  # fmt: skip
 
 
 def _varied(study: Study, config: Mapping[str, Any]) -> dict[str, Any]:

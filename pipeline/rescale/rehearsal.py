@@ -1,64 +1,54 @@
 """Rehearsal: a study's own grid, split and seeds with draws from known laws instead of training, before it is paid for.
 
-A truth is drawn: from an earlier fit (a member of it, its coefficients within their covariance), or where nothing was
-measured, from the law's prior. Every point that the study would fit is drawn from it with noise, the law is fitted as
-it would be, and its forecast at the target is held against a measurement that the truth makes there. Many such draws
-say how far the forecast will be off and how often its interval will hold, if the world is as the law supposes.
+A truth is drawn. Every point that the study would fit is drawn from it with noise, the law is fitted as it would be,
+and its forecast at the target is held against a measurement that the truth makes there. Many such draws say how far the
+forecast will be off and how often its interval will hold, if the world is as the law supposes. A study with tasks is
+rehearsed task by task.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fitting import Fit, FitStatus, FittingError, Frame, Table, find_law, fit
+from fitting import Fit, FitStatus, FittingError, Table, fit
+from pipeline.analysis import Question, by_task, of_grid, task_name
 from pipeline.errors import PipelineError
 from pipeline.forecasts import Targets
-from pipeline.plan import Throughput
-from pipeline.rescale.growth import axis_values, rows_of
+from pipeline.plan import Plan
+from pipeline.rescale.grids import Grid, grids
 from pipeline.rescale.knowledge import as_part
-from pipeline.study import Axis, Cell, Study, larger
+from pipeline.rescale.tasks import is_of
+from pipeline.rescale.truths import LOSSES, NOISE, Truth, truths
+from pipeline.run import spread
+from pipeline.store import Store
+from pipeline.study import Study
 
 RUN_SHARE = 0.8
 """The part of the noise's variance that a run's points share: seeds differ by more than points of one run do."""
-NOISE = 0.02
-"""Standard deviation of ln(loss) that is assumed where nothing was measured."""
-LOSSES = (0.5, 4.0)
-"""Losses at the best and the worst of the fitted points that are assumed likewise."""
-MORE_VALUES, MORE_SEEDS = 2, 3
-"""What a larger grid is rehearsed with."""
-PLAUSIBLE = 4.0
-"""How far beyond the assumed losses, as a factor, a truth from the prior may lie before it is drawn again."""
-MOST_DRAWS = 200
-"""Of the prior, for one truth, before its law is said not to suit."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
-    """What is fitted in a rehearsal: columns of its points, their runs and replicates."""
+class Wishes:
+    """What is to be rehearsed."""
 
-    name: str
-    columns: Mapping[str, np.ndarray]
-    run: np.ndarray
-    """Number of the cell of each point."""
-    group: np.ndarray
-    """Points that agree in everything but the seed share it."""
-    cells: int
-    seconds: float
-    """Predicted, on one worker."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Truth:
-    """What makes the measurements: ln(loss) of the fitted points and of the targets, and its noise."""
-
-    fitted: np.ndarray
-    targets: np.ndarray
-    noise: float
+    law: str
+    """That is fitted."""
+    truth: str
+    """The law that is true."""
+    prior: bool = False
+    """Draw truths from its prior, whatever was measured."""
+    noise: float | None = None
+    """Standard deviation of ln(loss) between seeds; measured where left out."""
+    losses: tuple[float, float] = LOSSES
+    draws: int = 50
+    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,57 +80,88 @@ class Came:
     held_90: Sequence[bool]
 
 
-def grids(study: Study, throughput: Throughput) -> list[Grid]:
-    """The study as it is, then with more values on each axis that holds numbers, then with more seeds.
+@dataclass(frozen=True, kw_only=True)
+class Rehearsed:
+    """What the rehearsal of one task says; of a study without tasks, of all of it, without a name."""
 
-    What is added counts as fitted, whatever the split says of it: what it would teach is the question.
+    name: str
+    task: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    """`from` where truths came, their `noise`, and a row a grid in `grids`, the study as it is first."""
+
+
+def rehearse(
+    study: Study,
+    store: Store,
+    made: Plan,
+    targets: Targets,
+    wishes: Wishes,
+    *,
+    carry: Callable[[Sequence[Task]], Iterator[Came | None]],
+    told: Callable[[str], Any] = lambda text: None,
+) -> list[Rehearsed]:
+    """Each task that is asked for. made: the plan, whose throughput says what its grids cost. carry: carries the draws
+    out, in their order. told: of what is done.
+
+    Raises PipelineError where nothing can be rehearsed.
     """
-    names = (*study.inputs, *study.hyperparameters)
-    own = [cell for cell in study.cells if study.growth or study.planned_points(cell).fitted]
-    found = [_grid(study, "as it is", names, own, (), throughput)]
-    for axis in study.axes:
-        if more := _further(study, axis):
-            title = f"{MORE_VALUES} more values of {axis.name}"
-            found.append(_grid(study, title, names, own, more, throughput))
-    seeds = [max(study.seeds) + 1 + k for k in range(MORE_SEEDS)]
-    known = {cell.id for cell in study.cells}
-    again = study.build([{**_settings(study, cell), "seed": seed} for cell in own for seed in seeds])
-    unique = {cell.id: cell for cell in again if cell.id not in known}
-    found.append(_grid(study, f"{MORE_SEEDS} more seeds", names, own, list(unique.values()), throughput))
+    found = []
+    for name, task, wanted in _tasks_of(study, targets):
+        known = None if wishes.prior else _known(study, store, wishes.truth, task, wanted)
+        own = grids(study, made.throughput, task)
+        source = f"a fit of {known.rows} measured points" if known else "its prior"
+        if not known and not wishes.prior:
+            source += ": nothing is measured yet"
+        told(
+            f"{name or study.name}: {len(own)} grids, {wishes.draws} draws each; truths by {wishes.truth} from {source}"
+        )
+        drawn = [one for grid in own for one in _draws(study, grid, wanted, wishes, known)]
+        came: dict[str, list[Came | None]] = {grid.name: [] for grid in own}
+        for one, result in zip(drawn, carry(drawn), strict=True):
+            came[one.grid].append(result)
+            if len(came[one.grid]) == wishes.draws:
+                fitted = sum(result is not None for result in came[one.grid])
+                told(f"{name + ', ' if name else ''}{one.grid}: {fitted} of {wishes.draws} draws fitted")
+        rows = [
+            summed_up(grid, own[0], [one for one in came[grid.name] if one is not None], wishes.draws) for grid in own
+        ]
+        noise = wishes.noise or (float(known.belief.noise) if known else NOISE)
+        facts = {"from": "fit" if known else "prior", "noise": noise, "grids": rows}
+        found.append(Rehearsed(name=name, task=task, facts=facts))
     return found
 
 
-def truths(
-    study: Study,
-    grid: Grid,
-    targets: Targets,
-    *,
-    law: str,
-    known: Fit | None,
-    noise: float | None,
-    losses: tuple[float, float],
-    rng: np.random.Generator,
-) -> Iterator[Truth]:
-    """Truths without end. known: an earlier fit to draw from; the law's prior where there is none.
+def _tasks_of(study: Study, targets: Targets) -> list[tuple[str, dict[str, Any], Targets]]:
+    """The tasks that targets are of, by name; one without a name of a study that has none."""
+    if not study.tasks:
+        return [("", {}, targets)]
+    wanted = dict.fromkeys(zip(*(targets.columns[name] for name in study.tasks), strict=True))
+    tasks = [dict(zip(study.tasks, values, strict=True)) for values in wanted]
+    for task in tasks:
+        if not any(is_of(cell.columns, task) for cell in study.cells):
+            raise PipelineError(f"study '{study.name}' has no cell of the task {task_name(task)}")
+    return [(task_name(task), task, targets.of_task(task)) for task in tasks]
 
-    Raises PipelineError where the prior makes nothing like the losses that were assumed.
-    """
-    wanted = targets.numbers(grid.columns)
-    frame = None if known else _frame(study, grid, losses)
-    while True:
-        for _ in range(MOST_DRAWS):
-            log_y = _of_fit(known, rng) if known else _of_prior(law, frame, rng)
-            with np.errstate(all="ignore"):
-                fitted, there = log_y(grid.columns), log_y(wanted)
-            if np.isfinite(fitted).all() and np.isfinite(there).all() and (known or _plausible(fitted, losses)):
-                break
-        else:
-            raise PipelineError(
-                f"in {MOST_DRAWS} draws the prior of {law} made no losses between {losses[0]:g} and {losses[1]:g}: "
-                "say --losses LEAST,GREATEST as you expect them"
-            )
-        sd = noise if noise is not None else known.belief.noise if known else NOISE
-        yield Truth(fitted=fitted, targets=there, noise=float(sd))
+
+def _known(study: Study, store: Store, law: str, task: Mapping[str, Any], targets: Targets) -> Fit | None:
+    """A fit of what is measured of a task, where that is enough."""
+    try:
+        parts = by_task(Question.of_study(study), of_grid(study, store.table())).values()
+        table = next(asked.divide(rows).fitted for asked, rows in parts if is_of(asked.task, task))
+    except (PipelineError, StopIteration):
+        return None
+    try:
+        found = fit(law, table, toward=targets.numbers(table.columns))
+    except FittingError as error:
+        raise PipelineError(f"{law} cannot be the truth here: {error}") from error
+    return None if found.status is FitStatus.FAILED else found
+
+
+def _draws(study: Study, grid: Grid, targets: Targets, wishes: Wishes, known: Fit | None) -> list[Task]:
+    rng = np.random.default_rng(wishes.seed)  # The same truths for every grid, as far as their sizes allow.
+    how = {"law": wishes.truth, "known": known, "noise": wishes.noise, "losses": wishes.losses, "rng": rng}
+    drawn = itertools.islice(truths(study, grid, targets, **how), wishes.draws)
+    return [task(study, grid, truth, targets, law=wishes.law, rng=rng) for truth in drawn]
 
 
 def task(study: Study, grid: Grid, truth: Truth, targets: Targets, *, law: str, rng: np.random.Generator) -> Task:
@@ -222,98 +243,11 @@ def in_processes(tasks: Iterable[Task], processes: int) -> Iterator[Came | None]
         yield from pool.map(carry_out, tasks)
 
 
-def _grid(
-    study: Study, name: str, names: Sequence[str], own: Sequence[Cell], added: Sequence[Cell], throughput: Throughput
-) -> Grid:
-    read = [*dict.fromkeys((*names, "step", "inference_steps"))]
-    columns, run = rows_of(study, read, own, fitted_only=study.growth is None)
-    # Of cells that are none of the study's yet: whatever its split says of them.
-    more, number = rows_of(study, read, added)
-    cells = [*own, *added]
-    columns = {key: np.concatenate([columns[key], more[key]]) for key in columns}
-    run = np.concatenate([run, number + len(own)])
-    shapes = {}
-    shape = [
-        shapes.setdefault(str({key: value for key, value in cell.config.items() if key != "seed"}), len(shapes))
-        for cell in cells
-    ]
-    keys = np.stack([np.array(shape, float)[run], columns["step"], columns["inference_steps"]])
-    group = np.unique(keys, axis=1, return_inverse=True)[1].ravel() if run.size else run
-    if not run.size:
-        raise PipelineError(f"study '{study.name}' fits no point: there is nothing to rehearse")
-    return Grid(
-        name=name,
-        columns={key: columns[key] for key in names},
-        run=run,
-        group=group,
-        cells=len(cells),
-        seconds=sum(map(throughput.seconds, cells)),
-    )
+def on_ray(tasks: Iterable[Task], workers: int | None) -> Iterator[Came | None]:
+    """The same on the cluster that RAY_ADDRESS names, or on one of so many workers that is made here."""
+    carried = spread(__name__, "carry_out_pickled", map(pickle.dumps, tasks), workers=workers)
+    yield from map(pickle.loads, carried)
 
 
-def _further(study: Study, axis: Axis) -> list[Cell]:
-    """Cells with further values on an axis, each as far from the last as that from the one before, and the known values
-    of the others; none where its values are no numbers that rise, or the trainer refuses them."""
-    settings = axis_values(study, axis)
-    try:
-        last = max(settings, key=lambda one: tuple(float(one[name]) for name in axis.fields))
-        before = max((one for one in settings if one != last), key=lambda one: tuple(map(float, one.values())))
-        factors = tuple(last[name] / before[name] for name in axis.fields)
-    except (TypeError, ValueError, ZeroDivisionError):
-        return []
-    if min(factors) < 1 or max(factors) <= 1:
-        return []
-    more = [last := larger(last, factors) for _ in range(MORE_VALUES)]
-    others = [more if one is axis else axis_values(study, one) for one in study.axes]
-    try:
-        return study.build(list(study.unfold(others)))
-    except PipelineError:
-        return []
-
-
-def _settings(study: Study, cell: Cell) -> dict[str, Any]:
-    return {name: cell.config[name] for axis in study.axes for name in axis.fields}
-
-
-def _of_fit(known: Fit, rng: np.random.Generator) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
-    """ln(loss) by one of the equations that a fit holds possible, with coefficients within their covariance.
-
-    To first order, as the interval of a forecast is made: of coefficients that the measurements leave open, the
-    covariance holds only near the fit, and an equation far from it would contradict what was measured.
-    """
-    number = int(rng.integers(len(known.belief.covariances)))
-    member, covariance = known.belief.curved[number], known.belief.covariances[number]
-    moved = rng.multivariate_normal(np.zeros(member.form.size), covariance, method="eigh")
-
-    def log_y(columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        value, jacobian = member.form.evaluate(member.raw[None, :], member.form.frame.coordinates(columns))
-        return value[0] + moved @ jacobian[0]
-
-    return log_y
-
-
-def _of_prior(
-    law: str, frame: Frame | None, rng: np.random.Generator
-) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
-    """ln(loss) by any of a law's equations, with coefficients from its prior, the standard normal."""
-    forms = find_law(law).forms(frame)
-    form = forms[int(rng.integers(len(forms)))]
-    raw = rng.standard_normal(form.size)
-    return lambda columns: form.predict_log(raw[None, :], form.frame.coordinates(columns))[0]
-
-
-def _frame(study: Study, grid: Grid, losses: tuple[float, float]) -> Frame:
-    y = np.geomspace(*losses, grid.run.size)
-    table = Table(
-        inputs={name: grid.columns[name] for name in study.inputs},
-        hyperparameters={name: grid.columns[name] for name in study.hyperparameters},
-        y=y,
-    )
-    return Frame.from_table(table)
-
-
-def _plausible(log_y: np.ndarray, losses: tuple[float, float]) -> bool:
-    """Whether they fall by scale at all, and lie about where they are assumed."""
-    low, high = (math.log(loss) for loss in losses)
-    room = math.log(PLAUSIBLE)
-    return bool(log_y.min() > low - room and log_y.max() < high + room and np.ptp(log_y) > (high - low) / PLAUSIBLE)
+def carry_out_pickled(one: bytes) -> bytes:
+    return pickle.dumps(carry_out(pickle.loads(one)))

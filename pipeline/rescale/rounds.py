@@ -124,24 +124,22 @@ def begin(study: Study, store: Store, terms: Terms, *, budget: Budget) -> Round 
     rounds, made, accounts = store.rounds(), make_plan(study, store), Accounts.read(store.folder)
     budget.check_device(made.device.name)
     before = _last_known(rounds)
-    fit = None
+    known, asked = before, None
     if before is not None and tuple(before.targets) == tuple(terms.targets):
-        fit = remembered(study, store, before, terms.law)
-    known = before
-    if fit is None or known is None:
-        known, fitted = learn(study, store, terms.targets)
-        fit = fitted.fits.get(terms.law)
+        asked = remembered(study, store, before, terms.law)
+    if asked is None or known is None:
+        learnt = learn(study, store, terms.targets)
+        known, asked = learnt.knowledge, learnt.fits.get(terms.law)
     candidates = priced(beyond_the_grid(study), made, accounts, budget)
     if not candidates:
         return "its rules drop every cell beyond its grid"
     _refuse_unaffordable(study, candidates, budget)
     if terms.rule == "grid":
         choice = cheapest(candidates, budget=budget.amount)
-    elif fit is None:
+    elif not asked:
         raise PipelineError(f"{terms.law} says nothing yet ({known.failed[terms.law]}): growth needs a law that does")
     else:
-        wanted = read_targets(study, terms.targets)
-        choice = most_telling(study, fit, candidates, wanted, budget=budget.amount)
+        choice = most_telling(study, asked, candidates, budget=budget.amount)
     if not choice.chosen:
         return "no cell that it could add would narrow its forecast"
     facts = {
@@ -183,7 +181,8 @@ def close(study: Study, store: Store, one: Round, *, budget: Budget, left: Seque
     dropped = [dict(settings) for settings in one.cells if _id(study, settings) in unrun]
     # What is fitted now is what the next round will find: cells that are left are none of the study's any more.
     added = tuple(settings for settings in one.cells if dict(settings) not in dropped)
-    known, _ = learn(replace(study, grown=(*study.grown[: one.number - 1], added)), store, one.facts["targets"])
+    grown = replace(study, grown=(*study.grown[: one.number - 1], added))
+    known = learn(grown, store, one.facts["targets"]).knowledge
     held = Accounts.read(store.folder).held
     spent = budget.spent(held) - budget.spent(one.facts["held"])
     drifts = drift(began, known)

@@ -2,9 +2,11 @@
 
 from pipeline.run.costs import Costs
 from pipeline.run.display import Display
-from pipeline.run.driver import Driver, Listener, Outcome
+from pipeline.run.driver import Driver, Listener
 from pipeline.run.executors import Executor, Report, make_executor
+from pipeline.run.executors.spread import spread
 from pipeline.run.job import Job
+from pipeline.run.outcome import Outcome
 from pipeline.run.progress import Progress, clock
 from pipeline.run.schedule import Listed, Schedule, Stages, fitted_first
 from pipeline.run.worker import run_job, use_one_thread
@@ -26,5 +28,6 @@ __all__ = [
     "fitted_first",
     "make_executor",
     "run_job",
+    "spread",
     "use_one_thread",
 ]

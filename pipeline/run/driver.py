@@ -1,27 +1,29 @@
 """The driver: keeps workers busy, makes every event durable, then passes it on.
 
-What becomes of a job that failed is said in `retries`, and how a sick node is told from a sick cell in `health`.
+Which job a worker is given is said in `waiting`, what becomes of one that failed in `retries`, and how a sick node is
+told from a sick cell in `health`.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import signal
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from pipeline.plan import LONGEST_JOB_SHARE, Account, Device, PlannedCell, SickNode, Throughput, device_shown, gather
+from pipeline.plan import Device, PlannedCell, SickNode, Throughput, device_shown, gather
 from pipeline.run.costs import Costs
 from pipeline.run.executors import Executor, Report
 from pipeline.run.health import SICK_AFTER, Health
 from pipeline.run.job import Job
+from pipeline.run.outcome import Outcome
 from pipeline.run.packing import Packing
 from pipeline.run.retries import Next, after
 from pipeline.run.schedule import Listed, Schedule
+from pipeline.run.signals import Signals
+from pipeline.run.waiting import Known, Waiting
 from pipeline.store import Ended, Event, Failed, Failure, Measured, Used, Writer
 from pipeline.study import Cell, Study
 from trainers import Ending, threads
@@ -29,13 +31,8 @@ from trainers import Ending, threads
 COMMIT_SECONDS = 5.0
 """Finished cells move into Parquet at most this much later: rarely enough that files stay few."""
 TICK_SECONDS = 0.5
-TASK_SECONDS = 1.0
-"""Short jobs go to a worker together until they are predicted to take this long: handing over costs milliseconds."""
 CHECKPOINT_SECONDS = 30.0
 """Between checkpoints of a job: what a lost worker costs at most, and about a thousandth of the time to write one."""
-TERMINATION_SECONDS = 1.0
-"""For running jobs to save after SIGTERM: `ray job stop` kills what is alive three seconds after it, and the lease has
-to be given back by then. What a job does not save in time it loses back to its last checkpoint."""
 
 
 class Listener(Protocol):
@@ -50,38 +47,6 @@ class Listener(Protocol):
 
 
 @dataclass(kw_only=True)
-class Outcome:
-    """How a run ended."""
-
-    done: int = 0
-    diverged: int = 0
-    failed: int = 0
-    interrupted: bool = False
-    terminated: bool = False
-    """Stopped by someone who will not wait: what can be done later is left."""
-    over_budget: bool = False
-    enough: str = ""
-    """Why no more had to be run; empty where the run was stopped for another reason, or not."""
-    seconds: float = 0.0
-    worker_seconds: float = 0.0
-    """What the workers spent on this run's points, as the points say."""
-    left: int = 0
-    """Cells that were not finished because the run was stopped."""
-    account: Account | None = None
-    """What this run used of the devices, and the nodes that it stopped using."""
-
-    @property
-    def exit_code(self) -> int:
-        """0 all done, or enough was; 1 some cells failed or are left at the budget, 130 stopped on request with cells
-        left."""
-        if self.enough:
-            return 1 if self.failed else 0
-        if self.interrupted and self.left and not self.over_budget:
-            return 130
-        return 1 if self.failed or self.left else 0
-
-
-@dataclass(kw_only=True)
 class Driver:
     """One run of a study's unfinished cells."""
 
@@ -92,41 +57,44 @@ class Driver:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     costs: Costs | None = None
     """What may be spent, and what was spent before; no limit where left out."""
-    _queue: deque[Job] = field(default_factory=deque)
     _running: dict[int, set[str]] = field(default_factory=dict)
     """Jobs by number, with their cells that have neither ended nor failed."""
     _numbers: Iterator[int] = field(default_factory=itertools.count)
-    _cells: dict[str, Cell] = field(default_factory=dict)
+    _known: Known = field(default_factory=Known)
     _unfinished: dict[str, None] = field(default_factory=dict)
     _seconds: dict[str, float] = field(default_factory=dict)
-    _reached: dict[str, int] = field(default_factory=dict)
-    """The last step of a cell that is known."""
     _before: dict[int, dict[str, int]] = field(default_factory=dict)
-    """The same for the cells of a job, as it was when the job started."""
+    """The last steps of the cells of a job that were known when it started."""
     _ended: set[str] = field(default_factory=set)
     _devices: dict[str, str] = field(default_factory=dict)
     """The type of device on which a cell was last heard of."""
     _packing: Packing = field(default_factory=Packing)
     _health: Health = field(default_factory=Health)
-    _throughput: Throughput = field(default_factory=lambda: Throughput.fit([]))
-    _task_seconds: float = TASK_SECONDS
+    _waiting: Waiting = field(init=False)
     _stopping: bool = False
     _stop_by: float = math.inf
 
     def __post_init__(self) -> None:
         self.costs = self.costs or Costs(meter=self.executor.meter)
+        self._waiting = Waiting(
+            known=self._known,
+            packing=self._packing,
+            costs=self.costs,
+            failed_before=lambda job: bool(self._failed_on(job)),
+            running=self._running,
+        )
 
     def run(self, planned: Schedule | Sequence[PlannedCell], throughput: Throughput) -> Outcome:
         """Run the cells to their end, or until asked to stop. Every event is in the store when this returns."""
         began = time.monotonic()
         schedule: Schedule = planned if hasattr(planned, "take") else Listed(planned)
-        self._throughput = throughput
+        self._known.throughput = throughput
         for cell in self.study.cells:
             if (used := self.writer.used(cell.id)) is not None:
                 self._packing.learn(cell, used)
         outcome = Outcome()
         last_commit = time.monotonic()
-        with _Signals(self.stop):
+        with Signals(self.stop):
             while self._goes_on(schedule):
                 self._take_in(schedule)
                 self._fill()
@@ -153,25 +121,24 @@ class Driver:
     def _goes_on(self, schedule: Schedule) -> bool:
         if self._stopping:
             return bool(self._running) and time.monotonic() < self._stop_by
-        return bool(self._running or self._queue or not schedule.over)
+        return bool(self._running or self._waiting or not schedule.over)
 
     def _take_in(self, schedule: Schedule) -> None:
         """Queue what may run from now on: in cohorts, the longest first."""
         if self._stopping or not (planned := schedule.take(self._ended)):
             return
-        self._cells |= {one.cell.id: one.cell for one in planned}
+        self._known.cells |= {one.cell.id: one.cell for one in planned}
         self._unfinished |= dict.fromkeys(one.cell.id for one in planned)
         workers = self.executor.workers
         cohorts = gather(
             [one.cell for one in planned],
-            self._throughput,
+            self._known.throughput,
             cohort_size=self.study.cohort_size,
             workers=workers,
             device=self._device(),
         )
-        self._queue.extend(self._job(cohort) for cohort in cohorts)
         fair_share = sum(one.remaining_seconds for one in planned) / workers
-        self._task_seconds = min(TASK_SECONDS, fair_share * LONGEST_JOB_SHARE)
+        self._waiting.add(map(self._job, cohorts), worker_seconds=fair_share)
 
     def _device(self) -> Device:
         """The smallest of the devices at hand, as any of them may be given."""
@@ -200,14 +167,16 @@ class Driver:
         )
 
     def _fill(self) -> None:
-        while not self._stopping and self.executor.wants_more() and (jobs := self._next()):
+        while not self._stopping and self.executor.wants_more():
+            if not (jobs := self._waiting.next(self.executor, self._device())):
+                return
             for job in jobs:
-                cells = self._cells_of(job)
+                cells = self._known.of(job)
                 for cell in cells:
                     points = [event.point for event in self.writer.points(cell.id)]
                     self._seconds[cell.id] = max((point.seconds for point in points), default=0.0)
-                    self._reached[cell.id] = max((point.step for point in points), default=0)
-                self._before[job.number] = {cell.id: self._reached[cell.id] for cell in cells}
+                    self._known.reached[cell.id] = max((point.step for point in points), default=0)
+                self._before[job.number] = {cell.id: self._known.reached[cell.id] for cell in cells}
                 self.writer.begin(cells, device=self.executor.device)
                 for listener in self.listeners:
                     for cell in cells:
@@ -222,70 +191,19 @@ class Driver:
         if avoid >= self.executor.nodes.keys() and not self.executor.may_grow:
             avoid = sick  # Nowhere else to go.
         cpus = 1 if self._on_cpu else min(self._threads(job), self.executor.most_cpus(job.gpu_share))
-        return replace(job, avoid=avoid, cpus=cpus, memory=self._packing.memory(self._cells[job.cells[0]]))
+        return replace(job, avoid=avoid, cpus=cpus, memory=self._packing.memory(self._known.cells[job.cells[0]]))
 
     def _threads(self, job: Job) -> int:
         """Threads that the cells make use of on a GPU."""
         trainer = self.study.loaded_trainer
         return max(threads(trainer, trainer.Config(**config)) for config in job.configs)
 
-    def _next(self) -> list[Job]:
-        """The jobs that one worker is to do next: the first of the queue that may start, or several short ones."""
-        if not self._on_cpu:
-            return self._next_on_gpu()
-        jobs, seconds = [], 0.0
-        self._payable_first()
-        while self._queue and seconds < self._task_seconds and self._can_pay(self._queue[0]):
-            again = self._queue[0].tries > 1 or self._failed_on(self._queue[0])
-            if jobs and again:
-                break
-            jobs.append(self._queue.popleft())
-            if again:
-                break  # Alone, so that a job that kills its worker does not use up the tries of others.
-            seconds += sum(map(self._throughput.seconds, self._cells_of(jobs[-1])))
-        return jobs
-
-    def _payable_first(self) -> None:
-        """Where the budget covers the first job no more, one of those behind it that it does comes before it."""
-        for index, job in enumerate(self._queue):
-            if self._can_pay(job):
-                if index:
-                    del self._queue[index]
-                    self._queue.appendleft(job)
-                return
-
-    def _next_on_gpu(self) -> list[Job]:
-        self._packing.look(self.executor.gpus)
-        for index, job in enumerate(self._queue):
-            cells = self._cells_of(job)
-            # A GPU that is up costs the same whether it waits for a measurement or trains a cell that it could share.
-            if (self._packing.may_start(cells[0]) or self.executor.idle >= 1) and self._can_pay(job):
-                del self._queue[index]
-                share = self._packing.share(cells)
-                return [replace(job, gpu_share=share)]
-        return []
-
-    def _can_pay(self, job: Job) -> bool:
-        """Whether the budget covers this job too, beside what the running ones still need."""
-        if self.costs.budget is None:  # Else a thousand short cells would be summed up a thousand times.
-            return True
-        cells = [*job.cells, *(cell for running in self._running.values() for cell in running)]
-        return self.costs.covers(sum(map(self._to_go, cells)), device=self._device().name)
-
-    def _to_go(self, id: str) -> float:
-        """Predicted seconds of training that a cell still takes."""
-        cell = self._cells[id]
-        return self._throughput.seconds(cell) * (1 - self._reached.get(id, 0) / cell.counts.steps)
-
     def _keep_to_budget(self, outcome: Outcome) -> None:
         """Stop at the budget, and where it covers none of the jobs that are left."""
-        stuck = self._queue and not self._running and not any(map(self._can_pay, self._queue))
+        stuck = not self._running and self._waiting.none_payable(self._device())
         if not self._stopping and (stuck or self.costs.used_up):
             outcome.over_budget = True
             self.stop()
-
-    def _cells_of(self, job: Job) -> list[Cell]:
-        return [self._cells[cell] for cell in job.cells]
 
     def _record(self, events: Sequence[Event], outcome: Outcome) -> None:
         """Make events durable, then tell the listeners what was new."""
@@ -298,7 +216,7 @@ class Driver:
                 self._seconds[event.cell] = event.point.seconds
                 continue
             if isinstance(event, Used):
-                self._packing.hear(self._cells[event.cell], event)
+                self._packing.hear(self._known.cells[event.cell], event)
                 continue
             self._unfinished.pop(event.cell, None)
             self._ended.add(event.cell)
@@ -317,19 +235,19 @@ class Driver:
         for event in report.events:
             self._devices[event.cell] = report.device
             if isinstance(event, Measured):
-                self._reached[event.cell] = max(event.point.step, self._reached.get(event.cell, 0))
+                self._known.reached[event.cell] = max(event.point.step, self._known.reached.get(event.cell, 0))
             elif isinstance(event, Ended):
                 self._health.did_well(event.cell, report.node)
         if report.memory:
-            self._packing.hear_memory(self._cells[job.cells[0]], report.memory)
+            self._packing.hear_memory(self._known.cells[job.cells[0]], report.memory)
         events = [event for event in report.events if not isinstance(event, Failed)]
         failures = [event for event in report.events if isinstance(event, Failed)]
         self._running[job.number] -= {event.cell for event in report.events if isinstance(event, Ended | Failed)}
         if report.over:
             unheard = self._running.pop(job.number)
-            self._packing.forget_probe(self._cells[job.cells[0]], ended=report.lost is None and not failures)
+            self._packing.forget_probe(self._known.cells[job.cells[0]], ended=report.lost is None and not failures)
             if report.returned:
-                self._queue.appendleft(self._job(self._cells_of(job), tries=job.tries, nodes_lost=job.nodes_lost))
+                self._waiting.put_back(self._job(self._known.of(job), tries=job.tries, nodes_lost=job.nodes_lost))
             elif report.lost or not self._stopping:
                 failure, message = report.lost or Failure.PREEMPTED, report.message or "the worker ended early"
                 failures += [
@@ -340,10 +258,10 @@ class Driver:
     def _judge(self, failures: Sequence[Failed], report: Report) -> list[Failed]:
         """The failures that are final. The other cells are queued again, where a stopped study leaves them."""
         job, failure = report.job, failures[0].failure
-        cells = [self._cells[event.cell] for event in failures]
+        cells = [self._known.cells[event.cell] for event in failures]
         self._blame(failures, report)
         before = self._before.pop(job.number)
-        progressed = any(self._reached.get(cell.id, 0) > before.get(cell.id, 0) for cell in cells)
+        progressed = any(self._known.reached.get(cell.id, 0) > before.get(cell.id, 0) for cell in cells)
         what = after(
             failure,
             job,
@@ -358,12 +276,12 @@ class Driver:
         if what is Next.LARGER:
             self._packing.grow(cells, beyond=job.gpu_share)
         if what is Next.APART:
-            self._queue.extendleft(self._job([cell]) for cell in cells)
+            self._waiting.put_back(*(self._job([cell]) for cell in cells))
         else:
             tries, lost = (1, 0) if progressed or what is not Next.AGAIN else (job.tries, job.nodes_lost)
             if what is Next.AGAIN and not progressed:
                 tries, lost = (tries, lost + 1) if report.node_lost else (tries + 1, lost)
-            self._queue.appendleft(self._job(cells, tries=tries, nodes_lost=lost))
+            self._waiting.put_back(self._job(cells, tries=tries, nodes_lost=lost))
         return []
 
     def _blame(self, failures: Sequence[Failed], report: Report) -> None:
@@ -395,27 +313,3 @@ class Driver:
 
     def _sick(self) -> frozenset[str]:
         return self._health.sick(self.executor.nodes.keys(), may_grow=self.executor.may_grow)
-
-
-class _Signals:
-    """Ctrl-C asks for a drain, SIGTERM for one that is over within seconds; a second one ends the process as usual."""
-
-    def __init__(self, stop: Callable[..., None]):
-        self._stop = stop
-        self._before: dict[int, object] = {}
-
-    def __enter__(self) -> None:
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._handle)
-        except ValueError:
-            pass  # Not in the main thread: whoever runs the driver there stops it with `Driver.stop`.
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: object) -> None:
-        for one, handler in self._before.items():
-            signal.signal(one, handler)
-        self._stop(seconds=TERMINATION_SECONDS if number == signal.SIGTERM else math.inf)

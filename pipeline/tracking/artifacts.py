@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import OutsideError
-from pipeline.tracking.wandb_runs import choose_mode, quiet_settings
+from pipeline.tracking.account import choose_mode, project_name
+from pipeline.tracking.client import quiet_settings
 
 SEND_SECONDS = 300
 """For W&B to take an artifact: a ledger of 100,000 forecasts is some 20 MB."""
@@ -26,7 +27,7 @@ def send_artifact(name: str, files: str, *, kind: str, about: Mapping[str, Any],
         os.makedirs(folder, exist_ok=True)
         wandb.setup(wandb.Settings(silent=True))
         run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT") or "unsl",
+            project=project_name(),
             name=name,
             job_type=kind,
             dir=os.path.dirname(folder) if os.path.basename(folder) == "wandb" else folder,

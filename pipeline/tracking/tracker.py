@@ -10,8 +10,9 @@ from typing import Any
 
 from pipeline.store import Event, Measured, SavedFit, Store
 from pipeline.study import Cell, Study
+from pipeline.tracking.account import choose_mode
 from pipeline.tracking.mirrors import Mirrors
-from pipeline.tracking.wandb_runs import WandbRuns, choose_mode
+from pipeline.tracking.wandb_runs import WandbRuns
 
 MOST_MESSAGE = 300
 """Characters of an error that are worth a user's time."""

@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         made = next_rows(
             question,
             about.rows(),
-            named_targets(texts, question, []),
+            named_targets(texts, question, question.tasks),
             law=options.law or "unsl",
             cost=options.cost,
             budget=_amount(options.budget) if options.budget else None,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +23,6 @@ from pipeline.verbs.verb import (
     target_texts,
     whole_number,
 )
-
-if TYPE_CHECKING:
-    from fitting import Fit
-    from pipeline.store import Store
-    from pipeline.study import Study
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +41,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="of the prior: losses at the best and the worst fitted point",
     )
     add("-n", type=whole_number(2), default=50, metavar="N", help="draws (default: 50)")
-    add("--processes", type=whole_number(1), default=os.cpu_count() or 1, help="that fit at once (default: every core)")
+    add("--executor", choices=("processes", "ray"), default="processes", help="this machine's cores, or a Ray cluster")
+    add("--processes", type=whole_number(1), help="that fit at once (default: every core)")
     add("--device-type", default="", metavar="NAME", help="predict costs for h100, a10g, cpu, ...")
     add("--seed", type=whole_number(0), default=0, help="seed of the draws")
 
@@ -57,52 +53,34 @@ def run(options: argparse.Namespace) -> int:
 
     study, store = study_and_store(options)
     texts = target_texts(options, study)
-    targets, law = read_targets(study, texts), options.law or leading_law(study)
-    losses = _losses(options.losses)
-    for one in filter(None, (law, options.truth)):
+    law = options.law or leading_law(study)
+    wishes = rehearsal.Wishes(
+        law=law,
+        truth=options.truth or law,
+        prior=options.prior,
+        noise=options.noise,
+        losses=_losses(options.losses),
+        draws=options.n,
+        seed=options.seed,
+    )
+    for one in (law, wishes.truth):
         find_law(one)
-    known = None if options.prior else _known(study, store, options.truth or law, targets)
     made = make_plan(study, store, options.device_type)
-    grids = rehearsal.grids(study, made.throughput)
-    source = f"a fit of {known.rows} measured points" if known else "its prior: nothing is measured yet"
-    if options.prior:
-        source = "its prior"
-    say(f"{study.name}: {len(grids)} grids, {options.n} draws each; truths by {options.truth or law} from {source}")
-    tasks = []
-    for grid in grids:
-        rng = np.random.default_rng(options.seed)  # The same truths for every grid, as far as their sizes allow.
-        truths = rehearsal.truths(
-            study,
-            grid,
-            targets,
-            law=options.truth or law,
-            known=known,
-            noise=options.noise,
-            losses=losses,
-            rng=rng,
-        )
-        drawn = itertools.islice(truths, options.n)
-        tasks += [rehearsal.task(study, grid, truth, targets, law=law, rng=rng) for truth in drawn]
-    came: dict[str, list[Any]] = {grid.name: [] for grid in grids}
-    for one, result in zip(tasks, rehearsal.in_processes(tasks, options.processes), strict=True):
-        came[one.grid].append(result)
-        if len(came[one.grid]) == options.n:
-            say(f"{one.grid}: {sum(result is not None for result in came[one.grid])} of {options.n} draws fitted")
-    rows = [
-        rehearsal.summed_up(grid, grids[0], [one for one in came[grid.name] if one is not None], options.n)
-        for grid in grids
-    ]
-    facts: dict[str, Any] = {
-        "study": study.name,
-        "targets": list(texts),
-        "law": law,
-        "truth": options.truth or law,
-        "from": "fit" if known else "prior",
-        "noise": options.noise or (float(known.belief.noise) if known else rehearsal.NOISE),
-        "device": made.device.name,
-        "measured_throughput": bool(made.throughput.cells),
-        "grids": rows,
+    if options.executor == "ray":
+        carry = partial(rehearsal.on_ray, workers=options.processes)
+    else:
+        carry = partial(rehearsal.in_processes, processes=options.processes or os.cpu_count() or 1)
+    targets = read_targets(study, texts)
+    found = rehearsal.rehearse(study, store, made, targets, wishes, carry=carry, told=say)
+    about = {
+        **{"study": study.name, "law": law, "truth": wishes.truth},
+        **{"device": made.device.name, "measured_throughput": bool(made.throughput.cells)},
     }
+    said = {
+        one.name: {"targets": [texts[i] for i in np.flatnonzero(targets.in_task(one.task))], **one.facts}
+        for one in found
+    }
+    facts: dict[str, Any] = {**about, **({"tasks": said} if study.tasks else said[""])}
     if options.json:
         write_json(options.json, facts)
     if options.json != "-":
@@ -110,22 +88,6 @@ def run(options: argparse.Namespace) -> int:
 
         show_rounds.rehearsed(facts)
     return 0
-
-
-def _known(study: Study, store: Store, law: str, targets: Any) -> Fit | None:
-    """A fit of what is measured, where that is enough."""
-    from fitting import FitStatus, FittingError, fit
-    from pipeline.analysis import Question, divide
-
-    try:
-        table = divide(study, store.table(), Question.of_study(study)).fitted
-    except PipelineError:
-        return None
-    try:
-        found = fit(law, table, toward=targets.numbers(table.columns))
-    except FittingError as error:
-        raise PipelineError(f"{law} cannot be the truth here: {error}") from error
-    return None if found.status is FitStatus.FAILED else found
 
 
 def _losses(text: str) -> tuple[float, float]:

@@ -132,12 +132,19 @@ def proposal(facts: Mapping[str, Any]) -> None:
 
 
 def rehearsed(facts: Mapping[str, Any]) -> None:
-    """What a rehearsal says, a line a grid."""
+    """What a rehearsal says, a line a grid; of each task in turn."""
+    for name, one in facts.get("tasks", {}).items():
+        print(f"{name}:")
+        rehearsed({**facts, **one, "tasks": {}})
+    if "grids" not in facts:
+        return
     truth = "" if facts["truth"] == facts["law"] else f", truths drawn by {facts['truth']}"
     print(
         f"{facts['law']} at {'; '.join(facts['targets'])}: truths from the {facts['from']}{truth}, noise "
         f"{facts['noise']:.2%}"
     )
+    if not truth and facts["law"] != "unsl":
+        print(f"this supposes that {facts['law']} is right: --truth unsl supposes less, once small runs are measured")
     how = "" if facts["measured_throughput"] else ", by an assumed speed"
     table(
         [

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from fitting import parse_expression
+from pipeline.plan import check_memory, make_plan
+from pipeline.store import Store
 from pipeline.study import load_study, point_columns
 
 TIERS = [
@@ -56,6 +58,29 @@ def test_answers_are_forecast_along_every_input(tier, but):
             fitted_to[name] = max(fitted_to[name], values[~mask].max(initial=0.0))
     assert all(0 < 2 * fitted_to[name] <= reach[name] for name in set(study.inputs) - but), (fitted_to, reach)
     assert reach["inference_steps"] == study.fixed["answers"]
+
+
+LARGE = {
+    "a10g": [
+        "language gpu",
+        "vision gpu",
+        "procgen gpu",
+        "hilton gpu",
+        "math gpu",
+        "math-answers gpu",
+        "math-modular gpu",
+    ],
+    "h100": ["language paper", "vision paper", "procgen paper", "math paper"],
+}
+"""By the least GPU that the cluster files bring, or that a docstring names."""
+
+
+@pytest.mark.parametrize("device", LARGE)
+def test_large_tiers_fit_their_gpu(device, tmp_path):
+    for name, tier in map(str.split, LARGE[device]):
+        study = load_study(name, tier)
+        made = make_plan(study, Store(str(tmp_path), study.name), device)
+        check_memory(study, made.to_run(retry_failed=True), made.device)
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in TIERS}))

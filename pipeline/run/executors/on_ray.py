@@ -48,7 +48,7 @@ class RayExecutor:
         self._tasks: dict[Any, _Task] = {}
         self._own = not ray.is_initialized()
         if self._own:
-            _connect(workers)
+            connect(workers)
         self._nodes = Nodes(device)
         self.device = self._nodes.device
         if self._own and self.device != "cpu" and not self._nodes.most and not os.environ.get("RAY_ADDRESS"):
@@ -271,7 +271,7 @@ def run(pickled_jobs: bytes, pickled_code: bytes, board: Any, token: str) -> Ite
             yield lines, main_memory()
 
 
-def _connect(workers: int | None) -> None:
+def connect(workers: int | None) -> None:
     """Join the cluster that RAY_ADDRESS names, as in a submitted job; otherwise start one on this machine alone."""
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -10,7 +10,7 @@ import pytest
 from rehearsal import make_study, run_study
 
 from pipeline import Axis, Growth, PipelineError, Split
-from pipeline.rescale import beyond_the_grid, cheapest, learn, most_telling, read_targets
+from pipeline.rescale import beyond_the_grid, cheapest, learn, most_telling
 from pipeline.study import NEWEST_ROUND
 
 TARGET = "parameters=1e5, dataset_size=1e5, step=512"
@@ -75,29 +75,28 @@ def test_the_cheapest_are_taken_as_far_as_the_budget_goes():
 def measured(store):
     study = growing()
     run_study(study, store)
-    known, fitted = learn(study, store, [TARGET])
-    return study, store, known, fitted.fits["cf"]
+    learnt = learn(study, store, [TARGET])
+    return study, store, learnt.knowledge, learnt.fits["cf"]
 
 
 def test_the_most_telling_narrow_the_forecast_and_keep_to_the_budget(measured):
-    study, store, known, fit = measured
+    study, store, known, asked = measured
     candidates = [replace(one, cost=float(one.settings["parameters"])) for one in beyond_the_grid(study)]
-    choice = most_telling(study, fit, candidates, read_targets(study, [TARGET]), budget=20_000)
+    choice = most_telling(study, asked, candidates, budget=20_000)
     assert choice.chosen and choice.cost <= 20_000
     assert choice.design.before == pytest.approx(known.laws["cf"].said[0].half)
     assert choice.design.after < choice.design.before
 
 
 def test_a_cell_that_is_under_way_is_not_paid_for_twice(measured):
-    study, store, _, fit = measured
+    study, store, _, asked = measured
     candidates = [replace(one, cost=1.0) for one in beyond_the_grid(study)]
-    wanted = read_targets(study, [TARGET])
-    alone = most_telling(study, fit, candidates, wanted, most=1)
+    alone = most_telling(study, asked, candidates, most=1)
     (first,) = alone.chosen
     others = [one for one in candidates if one is not first]
-    with_it = most_telling(study, fit, others, wanted, most=1, pending=[first.cell])
+    with_it = most_telling(study, asked, others, most=1, pending=[first.cell])
     assert with_it.design.before == pytest.approx(alone.design.after)
-    both = most_telling(study, fit, candidates, wanted, most=2)
+    both = most_telling(study, asked, candidates, most=2)
     assert with_it.chosen[0].cell.id == both.chosen[1].cell.id
 
 

@@ -109,6 +109,19 @@ def test_a_miss_beyond_the_99_percent_interval_is_said():
     assert missed(scored([0.5, 0.5, 0.5, 0.001]), [entry(2)], "cf") != "", "either way"
 
 
+def test_a_miss_is_that_of_its_task():
+    """Among forty runs two are chance; both of one task are not."""
+    pits = np.full(80, 0.5)
+    pits[-4:] = 0.999
+    both = replace(scored(pits), entry=np.repeat([1, 2], [76, 4]), target=np.r_[np.arange(76), np.arange(4)])
+    tasks = [
+        replace(entry(38), question={"task": {"a": 3.0}}),
+        replace(entry(2), number=2, question={"task": {"a": 1.0}}),
+    ]
+    assert missed(both, tasks, "cf").startswith("a 1: 2 of 2 runs ended beyond the 99% interval")
+    assert missed(both, [replace(one, question={}) for one in tasks], "cf") == ""
+
+
 def test_a_run_counts_once_by_its_last_point():
     assert missed(scored([0.999, 0.5, 0.999, 0.5]), [entry(2)], "cf") == ""
 

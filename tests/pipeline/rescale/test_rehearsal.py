@@ -13,6 +13,7 @@ from pipeline import Axis, Split, cli
 from pipeline.analysis import divide
 from pipeline.plan import make_plan
 from pipeline.rescale import read_targets, rehearsal
+from pipeline.rescale import truths as worlds
 from pipeline.store import Store
 
 TARGET = "parameters=1e4, dataset_size=1e4, step=512"
@@ -72,7 +73,7 @@ def test_an_axis_that_is_no_scale_is_not_extended(store):
 def test_points_of_a_run_err_alike_and_noise_is_as_asked(store):
     study = wide()
     grid, targets = grids(study, store)["3 more seeds"], read_targets(study, [TARGET])
-    truth = rehearsal.Truth(fitted=np.zeros(grid.run.size), targets=np.zeros(1), noise=0.1)
+    truth = worlds.Truth(fitted=np.zeros(grid.run.size), targets=np.zeros(1), noise=0.1)
     rng = np.random.default_rng(0)
     logs = np.stack([np.log(rehearsal.task(study, grid, truth, targets, law="cf", rng=rng).y) for _ in range(300)])
     first, other = np.flatnonzero(grid.run == 0)[:2], np.flatnonzero(grid.run == 1)[0]
@@ -108,7 +109,7 @@ def test_truths_of_a_fit_are_around_what_it_says(store):
     run_study(study, store)
     targets = read_targets(study, ["parameters=5e3, dataset_size=1e4, step=512"])
     known = fit("cf", divide(study, store.table()).fitted, toward=targets.numbers(study.inputs))
-    drawn = rehearsal.truths(
+    drawn = worlds.truths(
         study,
         grids(study, store)["as it is"],
         targets,
@@ -130,15 +131,21 @@ def test_a_prior_that_makes_no_such_losses_says_so(here, capsys):
     assert "say --losses LEAST,GREATEST" in capsys.readouterr().err
 
 
-def test_processes_change_nothing(store):
+def test_processes_and_ray_change_nothing(store, monkeypatch):
+    """Ray itself is in `run/test_ray.py`."""
     study = wide()
     grid, targets = grids(study, store)["as it is"], read_targets(study, [TARGET])
     rng = np.random.default_rng(0)
-    truths = rehearsal.truths(
+    truths = worlds.truths(
         study, grid, targets, law="cf", known=None, noise=0.02, losses=(0.5, 4), rng=rng
     )  # fmt: skip
     tasks = [rehearsal.task(study, grid, next(truths), targets, law="cf", rng=rng) for _ in range(3)]
-    assert list(rehearsal.in_processes(tasks, 2)) == list(rehearsal.in_processes(tasks, 1))
+    alone = list(rehearsal.in_processes(tasks, 1))
+    assert list(rehearsal.in_processes(tasks, 2)) == alone
+    monkeypatch.setattr(
+        rehearsal, "spread", lambda module, name, values, workers: map(getattr(rehearsal, name), values)
+    )
+    assert list(rehearsal.on_ray(tasks, 2)) == alone
 
 
 def test_the_terminal_shows_what_more_would_buy(here, capsys):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -20,6 +22,7 @@ from rehearsal import Told, make_study, run_study, sorted_points, write_study
 from pipeline import Axis
 from pipeline.run.executors.on_ray import RayExecutor
 from pipeline.store import Store
+from pipeline.store.lease import read_holder
 
 ROOT = Path(__file__).parents[3]
 SCRIPTS = Path(sys.executable).parent
@@ -96,16 +99,32 @@ def head_node(environment: dict[str, str]) -> Iterator[str]:
         head.wait(60)
 
 
-def test_a_submitted_job_finds_its_cluster_and_its_exit_code_tells_the_truth(tmp_path):
-    """The folder of a person's own study is what is submitted."""
+def ask(address: str, path: str, *, method: str = "GET") -> dict:
+    """What Ray's own server on the head says."""
+    with urllib.request.urlopen(urllib.request.Request(f"{address}/api/{path}", method=method), timeout=60) as answer:
+        return json.load(answer)
+
+
+def wait_for(what: Callable[[], Any]) -> Any:
+    """Its first answer that is true."""
+    for _ in range(600):
+        if found := what():
+            return found
+        time.sleep(0.5)
+    raise AssertionError("five minutes were not enough")
+
+
+def test_a_submitted_job_finds_its_cluster_may_be_stopped_and_its_exit_code_tells_the_truth(tmp_path):
+    """The folder of a person's own study is what is submitted. `ray job stop` leaves three seconds before it kills."""
     environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
     environment.pop("RAY_ADDRESS", None)
     (folder := tmp_path / "studies").mkdir()
-    study = make_study()
+    study = make_study(fixed={"steps": 512, "step_seconds": 4e-3}, cohort_size=1)
     write_study(folder, study)
+    store = Store(str(tmp_path / "runs"), study.name)
 
-    def submit(address: str, *arguments: str) -> subprocess.CompletedProcess:
-        job = [SCRIPTS / "ray", "job", "submit", f"--address={address}", "--working-dir", folder, "--"]
+    def submit(address: str, *arguments: str, how: Sequence[str] = ()) -> subprocess.CompletedProcess:
+        job = [SCRIPTS / "ray", "job", "submit", f"--address={address}", *how, "--working-dir", folder, "--"]
         command = [str(part) for part in (*job, SCRIPTS / "unsl", *arguments)]
         for _ in range(5):
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
@@ -114,15 +133,31 @@ def test_a_submitted_job_finds_its_cluster_and_its_exit_code_tells_the_truth(tmp
                 break
         return done
 
+    run = ("run", study.name, "--wandb", "off", "--store", str(tmp_path / "runs"), "--budget", "100cpu-hours")
     with head_node(environment) as address:
-        runs = str(tmp_path / "runs")
-        done = submit(address, "run", study.name, "--wandb", "off", "--store", runs, "--budget", "100cpu-hours")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "8 done, 0 diverged, 0 failed" in done.stdout + done.stderr
         refused = submit(address, "run", "nosuch")
         assert refused.returncode != 0
         assert "there is no study 'nosuch'" in refused.stdout + refused.stderr
-    assert len(Store(runs, study.name).table()) == 8 * 6
+        assert submit(address, *run, how=("--no-wait", "--submission-id=stopped")).returncode == 0
+        wait_for(lambda: len(store.table()))
+        ask(address, "jobs/stopped/stop", method="POST")
+        wait_for(lambda: ask(address, "jobs/stopped")["status"] == "STOPPED")
+        assert read_holder(store.folder).released, "the next job need not find out that this one is dead"
+        wait_for(lambda: [one for one in _tasks(address) if one["name"] == "unsl"])
+        wait_for(lambda: {one["state"] for one in _tasks(address) if one["name"] == "unsl"} <= {"FINISHED", "FAILED"})
+        before, first = store.table(), sum(record.status == "done" for record in store.records().values())
+        assert 0 < len(before) < 8 * 6
+        done = submit(address, *run)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"{8 - first} done, 0 diverged, 0 failed" in done.stdout + done.stderr
+    table = store.table()
+    assert len(table) == 8 * 6 and not table.duplicated(["cell", "step"]).any()
+    both = before.merge(table, on=["cell", "step", "loss", "seconds"])
+    assert len(both) == len(before), "what was measured before the stop is what is there"
+
+
+def _tasks(address: str) -> list[dict]:
+    return ask(address, "v0/tasks?limit=1000")["data"]["result"]["result"]
 
 
 def test_a_local_cluster_listens_on_loopback_alone():

@@ -12,6 +12,7 @@ import ray
 from rehearsal import Told, make_study, run_study, sorted_points
 
 from pipeline import Axis
+from pipeline.run import spread
 from pipeline.run.executors.inline import InlineExecutor
 from pipeline.run.executors.on_ray import RayExecutor
 from pipeline.store import Store
@@ -49,6 +50,13 @@ def test_points_equal_those_of_the_inline_executor(store, executor, tmp_path, se
     outcome = run_study(study, store, executor)
     assert outcome.done == len(study.cells)
     assert sorted_points(store).equals(sorted_points(inline))
+
+
+def test_what_is_no_training_is_spread_over_the_cluster_in_its_order(cluster):
+    assert list(spread("json", "loads", map(str, range(300)), workers=None)) == list(range(300))
+    with pytest.raises(ValueError, match="Expecting property name"):
+        list(spread("json", "loads", ["{"], workers=None))
+    assert ray.is_initialized(), "whose cluster it is, ends it"
 
 
 def test_a_bug_in_one_cell_leaves_the_others(store, executor):

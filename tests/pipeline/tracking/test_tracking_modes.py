@@ -10,7 +10,7 @@ from offline_wandb import read_offline_runs
 from tracked import CELLS, python, run_id
 
 from pipeline import PipelineError
-from pipeline.tracking.wandb_runs import choose_mode
+from pipeline.tracking.account import choose_mode
 
 pytestmark = pytest.mark.usefixtures("no_account")
 

@@ -12,7 +12,7 @@ from wandb_stub import WandbStub
 
 from pipeline import Axis
 from pipeline.store import Store
-from pipeline.tracking import make_tracker, mirrors, sync, wandb_runs
+from pipeline.tracking import client, make_tracker, mirrors, sync
 
 
 def assert_complete(server: WandbStub, store: Store) -> None:
@@ -71,7 +71,7 @@ def test_a_cell_is_where_a_user_of_w_and_b_looks_for_it(server, store, tmp_path)
 @pytest.fixture
 def impatient(monkeypatch):
     """Answers of 429 in a row that are more than a run's opening waits for: wandb asks again after 2 s, then 4."""
-    monkeypatch.setattr(wandb_runs, "INIT_SECONDS", 5.0)
+    monkeypatch.setattr(client, "INIT_SECONDS", 5.0)
     monkeypatch.setattr(mirrors, "FIRST_PAUSE_SECONDS", 0.1)
     return 4
 
