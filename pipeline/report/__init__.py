@@ -20,23 +20,54 @@ Text and tables are painted before any of it runs. A law is computed in the page
 Python (`program`), so the two cannot differ in their formula.
 """
 
+from pipeline.report.document import (
+    Block,
+    Code,
+    Document,
+    Gallery,
+    Grid,
+    Heading,
+    Items,
+    Picture,
+    Section,
+    Text,
+    write_document,
+)
+from pipeline.report.exams import exams_document
 from pipeline.report.facts import Facts, LedgerFacts
 from pipeline.report.gather import study_facts, versions
 from pipeline.report.ledger import ledger_facts
 from pipeline.report.page import panels, render
 from pipeline.report.rounds import round_facts
 from pipeline.report.serving import serve
+from pipeline.report.telling import facts_document
+from pipeline.report.wandb_report import publish_report, require_wandb_report
 from pipeline.report.writing import write_report
 
 __all__ = [
+    "Block",
+    "Code",
+    "Document",
     "Facts",
+    "Gallery",
+    "Grid",
+    "Heading",
+    "Items",
     "LedgerFacts",
+    "Picture",
+    "Section",
+    "Text",
+    "exams_document",
+    "facts_document",
     "ledger_facts",
     "panels",
+    "publish_report",
     "render",
+    "require_wandb_report",
     "round_facts",
     "serve",
     "study_facts",
     "versions",
+    "write_document",
     "write_report",
 ]

@@ -18,7 +18,6 @@ import numpy as np
 from fitting import Metric
 from pipeline.analysis import Analysis
 from pipeline.report.facts import (
-    Allocation,
     CellFacts,
     CellsFacts,
     Curve,
@@ -54,16 +53,17 @@ def study_facts(
     command: str = "",
     asked: str = "",
     ledger: LedgerFacts | None = None,
-    allocation: Allocation | None = None,
     rounds: Sequence[Round] = (),
     next_runs: Sequence[NextRun] = (),
     alarms: Sequence[str] = (),
+    spend: bool = False,
 ) -> Facts:
     """The facts of a study.
 
     analysis: of its table; or by task, the one task without a name. records: what the store knows of the cells; without
     it there is no part about them. points: the whole table, for learning curves of cells that diverged too. date: left
     out where None, since equal input shall give equal bytes. run_url: address of a cell's run with `{cell}` in it.
+    spend: ask the best laws how they would spend budgets and set hyperparameters, which takes seconds a task.
     """
     tasks = analysis if isinstance(analysis, Mapping) else {"": analysis}
     first = next(iter(tasks.values()))
@@ -71,6 +71,9 @@ def study_facts(
     counted = units(study.loaded_trainer)
     question, _, description = _docstring(study).partition("\n")
     cells = None if records is None else _cells(study, records, points, run_url)
+    found = tuple(
+        task_facts(one.divided, one.comparisons, name=name, units=counted, spend=spend) for name, one in tasks.items()
+    )
     return Facts(
         name=study.name,
         kind="study",
@@ -80,11 +83,10 @@ def study_facts(
         running=running,
         alarms=tuple(alarms),
         metric=metric_facts(study.metric),
-        tasks=tuple(task_facts(one.divided, one.comparisons, name=name, units=counted) for name, one in tasks.items()),
+        tasks=found,
         provenance=_provenance(study, list(tasks.values()), records, command or f"unsl report {study.name}", asked),
         cells=cells,
         ledger=ledger,
-        allocation=allocation,
         rounds=tuple(rounds),
         next=(*next_runs, *_left_to_run(study, cells)),
     )

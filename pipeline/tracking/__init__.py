@@ -2,6 +2,16 @@
 
 from pipeline.tracking.artifacts import send_artifact
 from pipeline.tracking.tracker import NoTracker, Tracker, TrackingOutcome, make_tracker, sync
-from pipeline.tracking.wandb_runs import runs_url
+from pipeline.tracking.wandb_runs import choose_mode, project, runs_url
 
-__all__ = ["NoTracker", "Tracker", "TrackingOutcome", "make_tracker", "runs_url", "send_artifact", "sync"]
+__all__ = [
+    "NoTracker",
+    "Tracker",
+    "TrackingOutcome",
+    "choose_mode",
+    "make_tracker",
+    "project",
+    "runs_url",
+    "send_artifact",
+    "sync",
+]

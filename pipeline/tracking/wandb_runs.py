@@ -66,7 +66,7 @@ def runs_url(mode: str, *, study: Study) -> str:
     owner = os.environ.get("WANDB_ENTITY", "")
     if not owner or choose_mode(mode) != "online":
         return ""
-    return f"{_base_url() or PAGES}/{owner}/{_project()}/runs/{study.name}-{{cell}}"
+    return f"{_base_url() or PAGES}/{owner}/{project()}/runs/{study.name}-{{cell}}"
 
 
 class WandbRuns:
@@ -89,7 +89,7 @@ class WandbRuns:
         # wandb puts its files into a folder of this name whatever it is told: do not nest two of them.
         self._root = os.path.dirname(folder) if os.path.basename(folder) == "wandb" else folder
         self.folder = os.path.join(self._root, "wandb")
-        self.project = _project()
+        self.project = project()
         self._varied = [name for axis in study.axes for name in axis.fields] + ["seed"]
         self._earlier: dict[str, list[str]] = {}
         """Folders with offline files of a run, by its identity; known once wandb is loaded."""
@@ -422,7 +422,8 @@ def _without_passwords(text: str) -> str:
     return re.sub(r"://[^/\s@]+@", "://***@", text)
 
 
-def _project() -> str:
+def project() -> str:
+    """The project that all studies' runs are in."""
     return os.environ.get("WANDB_PROJECT") or "unsl"
 
 

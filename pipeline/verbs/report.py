@@ -20,7 +20,6 @@ from pipeline.verbs.verb import (
     Verb,
     add_laws,
     add_study,
-    add_wandb,
     local_folder,
     names,
     new_file,
@@ -31,6 +30,9 @@ from pipeline.verbs.verb import (
 
 if TYPE_CHECKING:
     from pipeline.report import LedgerFacts
+
+REPORT_THERE = "report"
+"""What `--wandb` alone asks for."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -44,13 +46,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--serve", action="store_true", help="show it in a browser of this machine, and keep it new")
     parser.add_argument("--port", type=int, default=0, help="of --serve (default: any that is free)")
-    add_wandb(parser)
+    modes = ("auto", "online", "offline", "off", REPORT_THERE)
+    about = "alone: write a report at W&B too, or bring it up to date; a MODE says only where runs go (default: auto)"
+    parser.add_argument("--wandb", nargs="?", const=REPORT_THERE, default="auto", choices=modes, help=about)
 
 
 def run(options: argparse.Namespace) -> int:
     from pipeline.verbs import show
 
     study, store = study_and_store(options)
+    there = options.wandb == REPORT_THERE
+    if there:
+        from pipeline.report import require_wandb_report
+
+        require_wandb_report()
+        options.wandb = "online"
     path = os.path.abspath(options.out or os.path.join(local_folder(store), "report.html"))
     kept, unchanged = make_report(study, store, path, options)
     if options.json:
@@ -59,6 +69,11 @@ def run(options: argparse.Namespace) -> int:
         show.laws(kept["table"])
     note = " (unchanged: nothing was fitted again)" if unchanged else ""
     print(f"report: {path}{note}", file=sys.stderr if options.json == "-" else sys.stdout)
+    if there:
+        from pipeline.report import Facts, panels, publish_report
+
+        facts = Facts.from_json(kept["facts"])
+        print(f"at W&B: {publish_report(facts, list(panels(facts)), store.folder)}", file=sys.stderr)
     if options.serve:
         from pipeline.report import Facts, render, serve
 
@@ -103,6 +118,7 @@ def make_report(study: Study, store: Store, path: str, options: argparse.Namespa
         ledger=ledger,
         rounds=round_facts(rounds),
         alarms=current_alarms(rounds),
+        spend=True,
     )
     write_report(facts, path)
     table = analysis.to_json()
