@@ -2,7 +2,11 @@
 
 `study_facts` turns an analysis and what the store knows of its cells into `Facts`: plain data, with a JSON schema.
 Everything after that reads facts alone: `render` makes the page, `panels` its still figures one by one, `write_report`
-the file. Whoever has facts of another kind (exams, a reproduction) makes the same page of them.
+the file, `publish_report` a report at W&B. What is no study (exams, a reproduction) is a `Document` of words, tables
+and pictures: the same shell, style and tables, told as HTML or as Markdown.
+
+`facts/` what is said | `gather`, `tasks`, `allocation`, `ledger`, `rounds` how it is found | `figures`, `budgets`,
+`histories` still figures | `shell` what all pages share | `page` a study's | `document`, `exams`, `telling` of words.
 
 The page is one file that asks no network for anything, and its own policy forbids it. Without JavaScript, and in print,
 every figure is a still one by Matplotlib; with it, the page draws with Observable Plot on D3, which lie in `vendor/` as

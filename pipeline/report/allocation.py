@@ -105,7 +105,7 @@ def _allocation(fit: Fit, cost: Cost, divided: Divided) -> Allocation:
                 loss=_short(one.y),
                 loss_low=_short(one.low),
                 loss_high=_short(one.high),
-                at={name: float(f"{value:.7g}") for name, value in one.at.items()},
+                at={name: float(f"{value:.12g}") for name, value in one.at.items()},
                 low={name: _short(ends[0]) for name, ends in one.intervals.items()},
                 high={name: _short(ends[1]) for name, ends in one.intervals.items()},
                 beyond=_short(max(one.beyond.values())),

@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import importlib.metadata
 import platform
+import shlex
 import sys
 import types
 from collections import Counter, defaultdict
@@ -28,16 +29,19 @@ from pipeline.report.facts import (
     NextRun,
     Provenance,
     Round,
+    TaskFacts,
 )
 from pipeline.report.tasks import task_facts
 from pipeline.report.thinning import by_shape, curve
-from pipeline.report.words import exact, listed
+from pipeline.report.words import exact, listed, number
 from pipeline.store import CellRecord
 from pipeline.study import Study
 from trainers import units
 
 MOST_CELLS, MOST_CURVES, MOST_OF_A_CURVE = 600, 240, 40
 """Rows of the table of cells, learning curves of the figure and points of one: what a person looks through."""
+FURTHER = 10.0
+"""Times the dearest run so far: what is worth training next, where a law still forecasts with some right."""
 MOST_MESSAGE = 500
 """Characters of a failure that tell what it was; `unsl status --failed` has the rest."""
 
@@ -84,11 +88,11 @@ def study_facts(
         alarms=tuple(alarms),
         metric=metric_facts(study.metric),
         tasks=found,
-        provenance=_provenance(study, list(tasks.values()), records, command or f"unsl report {study.name}", asked),
+        provenance=_provenance(study, list(tasks.values()), records, command or f"unsl report {study.address}", asked),
         cells=cells,
         ledger=ledger,
         rounds=tuple(rounds),
-        next=(*next_runs, *_left_to_run(study, cells)),
+        next=(*next_runs, *_left_to_run(study, cells), *_further(study, found)),
     )
 
 
@@ -188,12 +192,34 @@ def _left_to_run(study: Study, cells: CellsFacts | None) -> tuple[NextRun, ...]:
     if failed := cells.states.get("failed", 0):
         what = f"See why {failed:,} of {cells.planned:,} cells failed"
         out.append(
-            NextRun(what=what, buys="what they would have measured", command=f"unsl status {study.name} --failed")
+            NextRun(what=what, buys="what they would have measured", command=f"unsl status {study.address} --failed")
         )
     if left := cells.states.get("not run", 0) + cells.states.get("started", 0):
         what = f"Run the {left:,} cells that are left" if left > 1 else "Run the one cell that is left"
-        out.append(NextRun(what=what, buys="the grid as it was planned", command=f"unsl run {study.name}"))
+        out.append(NextRun(what=what, buys="the grid as it was planned", command=f"unsl run {study.address}"))
     return tuple(out)
+
+
+def _further(study: Study, tasks: Sequence[TaskFacts]) -> tuple[NextRun, ...]:
+    """The best use of some ten times the dearest run so far, where the first task's law says that it gains."""
+    one = tasks[0].allocation
+    if one is None or len(tasks) > 1 or not one.measured:
+        return ()
+    best = min(one.path, key=lambda optimum: abs(np.log(optimum.budget / (FURTHER * one.measured))))
+    least = min(tasks[0].points.loss)
+    if best.edges or best.loss >= least:
+        return ()
+    at = ", ".join(f"{name.replace('_', ' ')} {number(best.at[name])}" for name in one.free)
+    target = ", ".join(f"{name}={best.at[name]:.3g}" for name in best.at)
+
+    def told(loss: float) -> str:
+        return exact(float(f"{float(study.metric.from_loss(np.array(loss))):.4g}"))
+
+    low, high = sorted((best.loss_low, best.loss_high), key=lambda loss: float(study.metric.from_loss(np.array(loss))))
+    buys = f"{one.law} foretells {told(best.loss)}, 90% between {told(low)} and {told(high)}; the best yet is "
+    what = f"Train {at}: the best use of {best.budget / one.measured:.0f} times the dearest run so far"
+    command = f"unsl forecast {study.address} --at {shlex.quote(target)} --ledger"
+    return (NextRun(what=what, buys=buys + told(least), command=command),)
 
 
 def _provenance(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from markupsafe import Markup
 
-from pipeline.report import budgets, figures
+from pipeline.report import budgets, figures, histories
 from pipeline.report.document import inline
 from pipeline.report.drawing import MetricScale
 from pipeline.report.facts import Allocation, Column, Facts, Optimum, Setting, SliceFacts, TaskFacts
@@ -56,7 +56,7 @@ def panels(facts: Facts) -> dict[str, str]:
     found: dict[str, str] = {}
     for task in facts.tasks[:MOST_TASKS_SHOWN]:
         figures_of = {"predictions": still.predictions(task)} if task.fits else {}
-        figures_of |= {f"along_{column.name}": still.along(task, column) for column in task.columns}
+        figures_of |= {f"along_{column.name}": still.along(task, column) for column in task.drawn}
         figures_of |= {"residuals": still.residuals(task)} if task.fits and task.columns else {}
         figures_of |= {"allocation": still.isoflops(task)} if task.allocation else {}
         figures_of |= {f"best_{one.name}": still.setting(task, one) for one in task.settings}
@@ -97,6 +97,13 @@ class _Still:
     def reliability(self) -> Markup:
         assert self._facts.ledger is not None
         return Markup(figures.reliability(self._facts.ledger))
+
+    def skill(self) -> Markup:
+        assert self._facts.ledger is not None
+        return Markup(histories.skill(self._facts.ledger))
+
+    def drift(self) -> Markup:
+        return Markup(histories.drift(self._facts.rounds, self._scale))
 
     def curves(self) -> Markup:
         assert self._facts.cells is not None

@@ -14,6 +14,7 @@ from pipeline.report.allocation import allocation_facts, setting_facts
 from pipeline.report.equation import equation
 from pipeline.report.facts import (
     LEVEL,
+    MOST_DRAWN,
     Band,
     Coefficient,
     Column,
@@ -92,7 +93,7 @@ def task_facts(
         ),
         slices=tuple(
             _slice(one, names, best, second)
-            for along in varying
+            for along in varying[:MOST_DRAWN]
             for one in slices(divided, along, most=MOST_PANELS, most_levels=MOST_LINES)
         ),
         allocation=allocation_facts(fits, divided) if spend else None,

@@ -6,6 +6,7 @@ import argparse
 import datetime
 import hashlib
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from pipeline.study import Study
 from pipeline.verbs.output import read_json, say, write_json
 from pipeline.verbs.run import TRACKING_CLOSE_SECONDS
 from pipeline.verbs.verb import (
+    DEFAULT_STORE,
     Verb,
     add_laws,
     add_study,
@@ -70,10 +72,11 @@ def run(options: argparse.Namespace) -> int:
     note = " (unchanged: nothing was fitted again)" if unchanged else ""
     print(f"report: {path}{note}", file=sys.stderr if options.json == "-" else sys.stdout)
     if there:
-        from pipeline.report import Facts, panels, publish_report
+        from pipeline.report import Facts, publish_report
 
-        facts = Facts.from_json(kept["facts"])
-        print(f"at W&B: {publish_report(facts, list(panels(facts)), store.folder)}", file=sys.stderr)
+        fit = SavedFit.load(store.folder)
+        url = publish_report(Facts.from_json(kept["facts"]), list(fit.panels) if fit else [], store.folder)
+        say(f"at W&B: {url}")
     if options.serve:
         from pipeline.report import Facts, render, serve
 
@@ -114,6 +117,8 @@ def make_report(study: Study, store: Store, path: str, options: argparse.Namespa
         points=points,
         date=datetime.date.fromtimestamp(max(record.updated for record in records.values())),
         running=running,
+        command=_command(study, options),
+        asked=_asked(store),
         run_url=runs_url(options.wandb, study=study),
         ledger=ledger,
         rounds=round_facts(rounds),
@@ -133,6 +138,25 @@ def make_report(study: Study, store: Store, path: str, options: argparse.Namespa
     tracker.summarise(fit)
     say(tracker.close(TRACKING_CLOSE_SECONDS).message)
     return kept, False
+
+
+def _asked(store: Store) -> str:
+    """When the question as it is now was first put, and what was measured by then; empty where nobody recorded it."""
+    known = store.questions()
+    if not known or not known[-1].since:
+        return ""
+    since = known[-1].since.replace("T", " ").removesuffix("Z")
+    return f"{since} UTC, when {known[-1].cells:,} of its cells had been measured"
+
+
+def _command(study: Study, options: argparse.Namespace) -> str:
+    """What repeats the study and its report, from nothing."""
+    store = getattr(options, "store", DEFAULT_STORE)
+    where = "" if store == DEFAULT_STORE else f" --store {shlex.quote(store)}"
+    how = f" --laws {shlex.quote(options.laws)}" if options.laws else ""
+    how += f" --seed {options.seed}" if options.seed else ""
+    verb = "rescale" if study.growth else "run"
+    return f"unsl {verb} {study.address}{where} && unsl report {study.address}{where}{how}"
 
 
 def _ledger(study: Study, store: Store, points: Any) -> LedgerFacts | None:

@@ -27,7 +27,7 @@ from pipeline.report.facts.allocation import (
 from pipeline.report.facts.cells import CellFacts, CellsFacts, Curve, DeviceFacts
 from pipeline.report.facts.laws import Band, Coefficient, Error, Hyperbreak, Interval, LawFacts, Program
 from pipeline.report.facts.ledger import Foretold, LawScore, LedgerFacts, Reliability
-from pipeline.report.facts.tables import Column, Line, MetricFacts, Points, SliceFacts, TaskFacts
+from pipeline.report.facts.tables import MOST_DRAWN, Column, Line, MetricFacts, Points, SliceFacts, TaskFacts
 
 __all__ = [
     "Allocation",
@@ -48,6 +48,7 @@ __all__ = [
     "Interval",
     "Isoflop",
     "LEVEL",
+    "MOST_DRAWN",
     "LawFacts",
     "LawScore",
     "LedgerFacts",

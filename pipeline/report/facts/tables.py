@@ -9,6 +9,9 @@ from typing import Any
 from pipeline.report.facts.allocation import Allocation, Setting
 from pipeline.report.facts.laws import Error, LawFacts
 
+MOST_DRAWN = 12
+"""Columns of a task that have figures of their own; all are in the explorer and can be chosen for the residuals."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MetricFacts:
@@ -101,6 +104,11 @@ class TaskFacts:
     allocation: Allocation | None = None
     settings: tuple[Setting, ...] = ()
     """The best hyperparameters along scale, of the best law that reads any."""
+
+    @property
+    def drawn(self) -> tuple[Column, ...]:
+        """The columns that have figures of their own."""
+        return self.columns[:MOST_DRAWN]
 
     @property
     def scored(self) -> str:

@@ -5,7 +5,7 @@ function hero(root) {
   const title = name => task.columns.find(one => one.name === name) ?? {name, title: name.replaceAll("_", " ")};
   const colour = k => LEVELS[slice.lines.length > 1 ? Math.round(k * (LEVELS.length - 1) / (slice.lines.length - 1)) : 0];
   const points = slice.lines.flatMap((line, k) => line.x.map((x, i) => ({k, x: Math.log(x), y: place(line.loss[i]), loss: line.loss[i], held_out: line.held_out[i], level: line.level})));
-  const curves = slice.lines.flatMap((line, k) => (line.at ?? []).map((x, i) => ({k, x: Math.log(x), y: place(line.median[i]), low: place(line.low[i]), high: place(line.high[i])})));
+  const curves = slice.lines.flatMap((line, k) => (line.median ? line.at : []).map((x, i) => ({k, x: Math.log(x), y: place(line.median[i]), low: place(line.low[i]), high: place(line.high[i])})));
   const [low, high] = d3.extent(points, point => Math.exp(point.x));
   const inner = d3.max(points.filter(point => !point.held_out), point => point.x);
   chart(root, width => {

@@ -84,15 +84,16 @@ def whole(facts) -> Facts:
             reliability=(Reliability(law="cf", level=(0.1, 0.5, 0.9), held=(0.1, 0.4, 0.95)),),
             foretold=(said, replace(said, measured=2.55), replace(said, measured=3.0, blind=False)),
         ),
-        rounds=(
+        rounds=tuple(
             Round(
-                number=1,
+                number=number,
                 date="2026-02-03",
-                fitted=10,
+                fitted=10 * number,
                 held_out=4,
                 error=Error(value=0.1, bar=0.02),
-                coefficients=(Coefficient(name="E", value=1.7, low=1.6, high=1.8),),
-            ),
+                coefficients=(Coefficient(name="cf at N=1e9", value=1.7, low=1.6, high=1.8),),
+            )
+            for number in (1, 2)
         ),
         next=(NextRun(what="Train 1e9 parameters", buys="narrows 90% from ±8% to ±5%", command="unsl next x"),),
     )
