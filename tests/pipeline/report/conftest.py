@@ -97,3 +97,8 @@ def whole(facts) -> Facts:
         ),
         next=(NextRun(what="Train 1e9 parameters", buys="narrows 90% from ±8% to ±5%", command="unsl next x"),),
     )
+
+
+@pytest.fixture(scope="session")
+def whole_page(whole) -> str:
+    return render(whole)

@@ -8,7 +8,7 @@ import json
 import pytest
 from reported import HOSTILE
 
-from pipeline import PipelineError
+from pipeline import PipelineError, cli
 from pipeline.errors import OutsideError
 from pipeline.report import Facts, publish_report
 from pipeline.report.facts import Coefficient, Error, LawFacts, MetricFacts, Points, Provenance, TaskFacts
@@ -89,8 +89,11 @@ def test_without_the_package_it_is_said_what_to_install(server, tmp_path, monkey
         publish_report(facts(), [], Folder(str(tmp_path)))
 
 
-def test_without_a_key_it_is_said_how_to_log_in(server, tmp_path, monkeypatch):
+def test_without_a_key_it_is_said_how_to_log_in(server, tmp_path, monkeypatch, capsys):
     pytest.importorskip("wandb_workspaces", reason="reports at W&B: pip install -e '.[dev]'")
     monkeypatch.delenv("WANDB_API_KEY")
     with pytest.raises(PipelineError, match="wandb login"):
         publish_report(facts(), [], Folder(str(tmp_path)))
+    # The command says so before it fits anything.
+    assert cli.main(["report", "quickstart", "--store", str(tmp_path), "--wandb"]) == 2
+    assert "wandb login" in capsys.readouterr().err
