@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m fitting.exams",
         description="Score every law on the held-out rows of public tables.",
-        epilog="example: python -m fitting.exams --data DIR --half report --laws unsl,a3,cf --html page.html",
+        epilog="example: python -m fitting.exams --data DIR --half report --laws unsl,a3,cf",
     )
     add_options(parser)
     try:

@@ -1,4 +1,6 @@
-"""The exams as a command: its options and what it prints. `python -m fitting.exams` and `unsl exam` share it."""
+"""The exams as a command: its options and what it prints. `python -m fitting.exams` and `unsl exam` share it; a page of
+the results is made by who knows how pages look.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fitting import LAWS, FittingError
@@ -14,7 +17,7 @@ from . import sldbench
 from .catalogue import EXAMS
 from .definition import HALVES
 from .known_answers import known_answers
-from .page import html_page
+from .page import ExamPart, page_parts
 from .report import as_json, text_report
 from .runner import Score, run_exams
 
@@ -28,7 +31,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--laws", metavar="LAWS", help=f"separated by commas; default all: {','.join(LAWS)}")
     parser.add_argument("--law", default="unsl", help="the law that ratios and win rates are about (default unsl)")
     parser.add_argument("--json", metavar="OUT", help="write all numbers here")
-    parser.add_argument("--html", metavar="OUT", help="write a page with one figure an exam here")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--known-answers", action="store_true", help="check published numbers, hold no exam")
@@ -37,8 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="print the exams and where their tables are, and stop")
 
 
-def run_command(options: argparse.Namespace) -> int:
-    """Hold the exams and print them. Returns 0, or 1 if an exam was not held or a known answer missed."""
+def run_command(options: argparse.Namespace, *, write_page: Callable[[Sequence[ExamPart]], None] | None = None) -> int:
+    """Hold the exams and print them. write_page: makes a page of the results too. Returns 0, or 1 if an exam was not
+    held or a known answer missed."""
     if options.list:
         for exam in EXAMS:
             where = f"{exam.source.folder}/{exam.file} from {exam.source.url}"
@@ -81,8 +84,8 @@ def run_command(options: argparse.Namespace) -> int:
         Path(options.json).write_text(
             json.dumps(as_json(results, answers, law=options.law), indent=1), encoding="utf-8"
         )
-    if options.html:
-        Path(options.html).write_text(html_page(results, answers, options.data, law=options.law), encoding="utf-8")
+    if write_page:
+        write_page(page_parts(results, answers, options.data, law=options.law))
     return 1 if any(result.reason for result in results) else 0
 
 

@@ -2,7 +2,11 @@
 
 `study_facts` turns an analysis and what the store knows of its cells into `Facts`: plain data, with a JSON schema.
 Everything after that reads facts alone: `render` makes the page, `panels` its still figures one by one, `write_report`
-the file. Whoever has facts of another kind (exams, a reproduction) makes the same page of them.
+the file, `publish_report` a report at W&B. What is no study (exams, a reproduction) is a `Document` of words, tables
+and pictures: the same shell, style and tables, told as HTML or as Markdown.
+
+`facts/` what is said | `gather`, `tasks`, `allocation`, `ledger`, `rounds` how it is found | `figures`, `budgets`,
+`histories` still figures | `shell` what all pages share | `page` a study's | `document`, `exams`, `telling` of words.
 
 The page is one file that asks no network for anything, and its own policy forbids it. Without JavaScript, and in print,
 every figure is a still one by Matplotlib; with it, the page draws with Observable Plot on D3, which lie in `vendor/` as
@@ -20,23 +24,54 @@ Text and tables are painted before any of it runs. A law is computed in the page
 Python (`program`), so the two cannot differ in their formula.
 """
 
+from pipeline.report.document import (
+    Block,
+    Code,
+    Document,
+    Gallery,
+    Grid,
+    Heading,
+    Items,
+    Picture,
+    Section,
+    Text,
+    write_document,
+)
+from pipeline.report.exams import exams_document
 from pipeline.report.facts import Facts, LedgerFacts
 from pipeline.report.gather import study_facts, versions
 from pipeline.report.ledger import ledger_facts
 from pipeline.report.page import panels, render
 from pipeline.report.rounds import round_facts
 from pipeline.report.serving import serve
+from pipeline.report.telling import facts_document
+from pipeline.report.wandb_report import publish_report, require_wandb_report
 from pipeline.report.writing import write_report
 
 __all__ = [
+    "Block",
+    "Code",
+    "Document",
     "Facts",
+    "Gallery",
+    "Grid",
+    "Heading",
+    "Items",
     "LedgerFacts",
+    "Picture",
+    "Section",
+    "Text",
+    "exams_document",
+    "facts_document",
     "ledger_facts",
     "panels",
+    "publish_report",
     "render",
+    "require_wandb_report",
     "round_facts",
     "serve",
     "study_facts",
     "versions",
+    "write_document",
     "write_report",
 ]

@@ -185,15 +185,15 @@ def residuals(task: TaskFacts, law: LawFacts) -> str:
         error = np.log(np.array(task.points.loss) / np.array(law.predicted))
     finite, held_out = np.isfinite(error), np.array(task.points.held_out)
     reach = max(float(np.abs(error[finite]).max(initial=0)), 0.01) * 1.08
-    across = min(len(task.columns), 2)
-    down = math.ceil(len(task.columns) / across)
+    across = min(len(task.drawn), 2)
+    down = math.ceil(len(task.drawn) / across)
     parts = ((~held_out, FITTED, -1), (held_out, HELD_OUT, 1))
 
     def build(figure) -> None:
         from matplotlib.lines import Line2D
 
         grid = figure.subplots(down, across, sharey=True, squeeze=False)
-        for axes, column in zip(grid.flat, task.columns, strict=False):
+        for axes, column in zip(grid.flat, task.drawn, strict=False):
             x = np.array(task.points.columns[column.name])
             log_x(axes, x, room=0.06)
             z = np.log(x)
@@ -214,7 +214,7 @@ def residuals(task: TaskFacts, law: LawFacts) -> str:
                     color=colour,
                     alpha=0.35,
                     linewidths=0,
-                    rasterized=error.size * len(task.columns) > MOST_VECTORS,
+                    rasterized=error.size * len(task.drawn) > MOST_VECTORS,
                 )
                 middle, median = _running_median(z[mask], error[mask])
                 axes.plot(
@@ -229,7 +229,7 @@ def residuals(task: TaskFacts, law: LawFacts) -> str:
                 )
             axes.set_ylim(-reach, reach)
             axes.set_xlabel(short(column.title, 30))
-        for axes in grid.flat[len(task.columns) :]:
+        for axes in grid.flat[len(task.drawn) :]:
             axes.axis("off")
         figure.supylabel("ln(measured / predicted)", fontsize=8)
         handles = [

@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import importlib.metadata
 import platform
+import shlex
 import sys
 import types
 from collections import Counter, defaultdict
@@ -18,7 +19,6 @@ import numpy as np
 from fitting import Metric
 from pipeline.analysis import Analysis
 from pipeline.report.facts import (
-    Allocation,
     CellFacts,
     CellsFacts,
     Curve,
@@ -29,16 +29,19 @@ from pipeline.report.facts import (
     NextRun,
     Provenance,
     Round,
+    TaskFacts,
 )
 from pipeline.report.tasks import task_facts
 from pipeline.report.thinning import by_shape, curve
-from pipeline.report.words import exact, listed
+from pipeline.report.words import exact, listed, number
 from pipeline.store import CellRecord
 from pipeline.study import Study
 from trainers import units
 
 MOST_CELLS, MOST_CURVES, MOST_OF_A_CURVE = 600, 240, 40
 """Rows of the table of cells, learning curves of the figure and points of one: what a person looks through."""
+FURTHER = 10.0
+"""Times the dearest run so far: what is worth training next, where a law still forecasts with some right."""
 MOST_MESSAGE = 500
 """Characters of a failure that tell what it was; `unsl status --failed` has the rest."""
 
@@ -54,16 +57,17 @@ def study_facts(
     command: str = "",
     asked: str = "",
     ledger: LedgerFacts | None = None,
-    allocation: Allocation | None = None,
     rounds: Sequence[Round] = (),
     next_runs: Sequence[NextRun] = (),
     alarms: Sequence[str] = (),
+    spend: bool = False,
 ) -> Facts:
     """The facts of a study.
 
     analysis: of its table; or by task, the one task without a name. records: what the store knows of the cells; without
     it there is no part about them. points: the whole table, for learning curves of cells that diverged too. date: left
     out where None, since equal input shall give equal bytes. run_url: address of a cell's run with `{cell}` in it.
+    spend: ask the best laws how they would spend budgets and set hyperparameters, which takes seconds a task.
     """
     tasks = analysis if isinstance(analysis, Mapping) else {"": analysis}
     first = next(iter(tasks.values()))
@@ -71,6 +75,9 @@ def study_facts(
     counted = units(study.loaded_trainer)
     question, _, description = _docstring(study).partition("\n")
     cells = None if records is None else _cells(study, records, points, run_url)
+    found = tuple(
+        task_facts(one.divided, one.comparisons, name=name, units=counted, spend=spend) for name, one in tasks.items()
+    )
     return Facts(
         name=study.name,
         kind="study",
@@ -80,13 +87,12 @@ def study_facts(
         running=running,
         alarms=tuple(alarms),
         metric=metric_facts(study.metric),
-        tasks=tuple(task_facts(one.divided, one.comparisons, name=name, units=counted) for name, one in tasks.items()),
-        provenance=_provenance(study, list(tasks.values()), records, command or f"unsl report {study.name}", asked),
+        tasks=found,
+        provenance=_provenance(study, list(tasks.values()), records, command or f"unsl report {study.address}", asked),
         cells=cells,
         ledger=ledger,
-        allocation=allocation,
         rounds=tuple(rounds),
-        next=(*next_runs, *_left_to_run(study, cells)),
+        next=(*next_runs, *_left_to_run(study, cells), *_further(study, found)),
     )
 
 
@@ -186,12 +192,34 @@ def _left_to_run(study: Study, cells: CellsFacts | None) -> tuple[NextRun, ...]:
     if failed := cells.states.get("failed", 0):
         what = f"See why {failed:,} of {cells.planned:,} cells failed"
         out.append(
-            NextRun(what=what, buys="what they would have measured", command=f"unsl status {study.name} --failed")
+            NextRun(what=what, buys="what they would have measured", command=f"unsl status {study.address} --failed")
         )
     if left := cells.states.get("not run", 0) + cells.states.get("started", 0):
         what = f"Run the {left:,} cells that are left" if left > 1 else "Run the one cell that is left"
-        out.append(NextRun(what=what, buys="the grid as it was planned", command=f"unsl run {study.name}"))
+        out.append(NextRun(what=what, buys="the grid as it was planned", command=f"unsl run {study.address}"))
     return tuple(out)
+
+
+def _further(study: Study, tasks: Sequence[TaskFacts]) -> tuple[NextRun, ...]:
+    """The best use of some ten times the dearest run so far, where the first task's law says that it gains."""
+    one = tasks[0].allocation
+    if one is None or len(tasks) > 1 or not one.measured:
+        return ()
+    best = min(one.path, key=lambda optimum: abs(np.log(optimum.budget / (FURTHER * one.measured))))
+    least = min(tasks[0].points.loss)
+    if best.edges or best.loss >= least:
+        return ()
+    at = ", ".join(f"{name.replace('_', ' ')} {number(best.at[name])}" for name in one.free)
+    target = ", ".join(f"{name}={best.at[name]:.3g}" for name in best.at)
+
+    def told(loss: float) -> str:
+        return exact(float(f"{float(study.metric.from_loss(np.array(loss))):.4g}"))
+
+    low, high = sorted((best.loss_low, best.loss_high), key=lambda loss: float(study.metric.from_loss(np.array(loss))))
+    buys = f"{one.law} foretells {told(best.loss)}, 90% between {told(low)} and {told(high)}; the best yet is "
+    what = f"Train {at}: the best use of {best.budget / one.measured:.0f} times the dearest run so far"
+    command = f"unsl forecast {study.address} --at {shlex.quote(target)} --ledger"
+    return (NextRun(what=what, buys=buys + told(least), command=command),)
 
 
 def _provenance(

@@ -1,32 +1,22 @@
-"""The report as one HTML file: templates filled with facts, still figures, and the script that makes them live.
-
-The page asks nothing of any network, and its own policy forbids it. Everything that a user typed is escaped by the
-templates; what they take as it is (`Markup`) was made here.
-"""
+"""The report as one HTML file: templates filled with facts, still figures, and the script that makes them live."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections import Counter
-from functools import cache
-from pathlib import Path
-from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from pipeline.report import figures
+from pipeline.report import budgets, figures, histories
+from pipeline.report.document import inline
 from pipeline.report.drawing import MetricScale
-from pipeline.report.facts import Column, Facts, LawFacts, SliceFacts, TaskFacts
-from pipeline.report.words import duration, enumeration, exact, number, tidy, times
+from pipeline.report.facts import Allocation, Column, Facts, Optimum, Setting, SliceFacts, TaskFacts
+from pipeline.report.shell import POLICY, data, fill, script
+from pipeline.report.telling import band_name, verdict, weakness, wins
+from pipeline.report.words import exact, number
 
-HERE = Path(__file__).parent
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
-SCRIPTS = ("law.js", "charts.js", "explorer.js", "page.js")
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
-"""What the page may load: nothing from anywhere."""
+SCRIPTS = ("law.js", "charts.js", "explorer.js", "allocation.js", "page.js", "tables.js")
 MOST_TASKS_SHOWN = 12
 """Tasks with figures of their own; all are in the tables and in the explorer."""
 
@@ -34,40 +24,45 @@ MOST_TASKS_SHOWN = 12
 def render(facts: Facts, *, live: str = "") -> str:
     """The report as HTML text. live: address that a served page asks for changes; empty for a file."""
     scale = MetricScale.of(facts.metric)
-    return (
-        _templates()
-        .get_template("page.html")
-        .render(
-            facts=facts,
-            live=live,
-            policy=POLICY + ("; connect-src 'self'" if live else ""),
-            style=Markup((HERE / "templates" / "page.css").read_text("utf-8")),
-            libraries=[_script((HERE / "vendor" / name).read_text("utf-8")) for name in LIBRARIES],
-            scripts=[_script((HERE / "templates" / name).read_text("utf-8")) for name in SCRIPTS],
-            data=_data(facts.to_json()),
-            heroes=[hero_slice(task) for task in facts.tasks],
-            still=_Still(facts, scale),
-            value=lambda loss: exact(float(f"{float(scale.metric.from_loss(np.array(loss))):.4g}")),
-            wins=wins(facts.tasks),
-            sections=_sections(facts),
-            tasks_shown=MOST_TASKS_SHOWN,
-        )
+    return fill(
+        "page.html",
+        title=f"{facts.name} – scaling {facts.kind}",
+        name=facts.name,
+        facts=facts,
+        live=live,
+        policy=POLICY + ("; connect-src 'self'" if live else ""),
+        libraries=[script(f"vendor/{name}") for name in LIBRARIES],
+        scripts=[script(f"templates/{name}") for name in SCRIPTS],
+        data=data(facts.to_json()),
+        heroes=[hero_slice(task) for task in facts.tasks],
+        still=_Still(facts, scale),
+        value=lambda loss: exact(float(f"{float(scale.metric.from_loss(np.array(loss))):.4g}")),
+        verdict=inline(verdict(facts)),
+        wins=wins(facts.tasks),
+        weakness=weakness,
+        band_name=band_name,
+        longest_bar=longest_bar,
+        slices_of=slices_of,
+        optimum_interval=optimum_interval,
+        live_allocations=[_is_live(task) for task in facts.tasks],
+        sections=_sections(facts),
+        tasks_shown=MOST_TASKS_SHOWN,
     )
 
 
 def panels(facts: Facts) -> dict[str, str]:
     """Each still figure as a page of its own, by a name for it: what W&B shows beside the whole report."""
     still = _Still(facts, MetricScale.of(facts.metric))
-    template = _templates().get_template("panel.html")
-    style = Markup((HERE / "templates" / "page.css").read_text("utf-8"))
     found: dict[str, str] = {}
     for task in facts.tasks[:MOST_TASKS_SHOWN]:
         figures_of = {"predictions": still.predictions(task)} if task.fits else {}
-        figures_of |= {f"along_{column.name}": still.along(task, column) for column in task.columns}
+        figures_of |= {f"along_{column.name}": still.along(task, column) for column in task.drawn}
         figures_of |= {"residuals": still.residuals(task)} if task.fits and task.columns else {}
+        figures_of |= {"allocation": still.isoflops(task)} if task.allocation else {}
+        figures_of |= {f"best_{one.name}": still.setting(task, one) for one in task.settings}
         for name, svg in figures_of.items():
             title = f"{task.name}_{name}" if task.name else name
-            found[title] = template.render(title=title, style=style, figure=svg)
+            found[title] = fill("panel.html", title=title, figure=svg)
     return found
 
 
@@ -92,9 +87,23 @@ class _Still:
     def residuals(self, task: TaskFacts) -> Markup:
         return Markup(figures.residuals(task, task.fits[0]))
 
+    def isoflops(self, task: TaskFacts) -> Markup:
+        assert task.allocation is not None
+        return Markup(budgets.isoflops(task, task.allocation, self._scale))
+
+    def setting(self, task: TaskFacts, one: Setting) -> Markup:
+        return Markup(budgets.setting(task, one))
+
     def reliability(self) -> Markup:
         assert self._facts.ledger is not None
         return Markup(figures.reliability(self._facts.ledger))
+
+    def skill(self) -> Markup:
+        assert self._facts.ledger is not None
+        return Markup(histories.skill(self._facts.ledger))
+
+    def drift(self) -> Markup:
+        return Markup(histories.drift(self._facts.rounds, self._scale))
 
     def curves(self) -> Markup:
         assert self._facts.cells is not None
@@ -118,33 +127,25 @@ def hero_slice(task: TaskFacts) -> int | None:
     return best
 
 
-def wins(tasks: tuple[TaskFacts, ...]) -> dict[str, int]:
-    """On how many tasks each law is best, the winner first."""
-    counted = Counter({law.law: 0 for task in tasks for law in task.fits})
-    counted.update(task.best.law for task in tasks if task.best)
-    return dict(counted.most_common())
-
-
-def weakness(task: TaskFacts, law: LawFacts) -> str:
-    """Where a law fails most, in words."""
-    if not law.bands:
-        return ""
-    worst = max(law.bands, key=lambda band: band.error)
-    where = "inside the fitted range" if worst.high <= 1 else f"{band_name(worst.low, worst.high)} outside"
-    off = f"off by {times(math.exp(worst.error))} {where}"
-    if abs(worst.bias) < 0.005:
-        return f"{off}, to either side"
-    return f"{off}, {abs(worst.bias):.0%} too {'high' if worst.bias < 0 else 'low'} on average"
-
-
-def band_name(low: float, high: float) -> str:
-    return "inside" if high <= 1 else f"up to {number(high)}×" if high <= 2 else f"{number(low)}–{number(high)}×"
-
-
 def longest_bar(task: TaskFacts) -> float:
     """Where the bars of a task's errors end."""
     scores = [score for law in task.fits if (score := task.score(law)) and math.isfinite(score.value)]
     return max((score.value + score.bar for score in scores), default=0.0)
+
+
+def optimum_interval(one: Allocation, optimum: Optimum, name: str) -> str:
+    """The interval of an optimum in words; where it reaches the end of the search, it says so."""
+    ends = one.ends.get(name, (0.0, math.inf))
+    low, high = optimum.low[name], optimum.high[name]
+    before, after = "≤" if low <= ends[0] * 1.001 else "", "≥" if high >= ends[1] * 0.999 else ""
+    return f"{before}{number(low)} to {after}{number(high)}"
+
+
+def _is_live(task: TaskFacts) -> bool:
+    """Whether the page can compute the law that allocates."""
+    return task.allocation is not None and any(
+        law.law == task.allocation.law and law.program is not None for law in task.laws
+    )
 
 
 def _sections(facts: Facts) -> list[tuple[str, str]]:
@@ -157,53 +158,9 @@ def _sections(facts: Facts) -> list[tuple[str, str]]:
         "along": ("Along every column", True),
         "residuals": ("Residuals", fits),
         "ledger": ("Ledger", facts.ledger is not None),
-        "allocation": ("Allocation", facts.allocation is not None),
+        "allocation": ("Allocation", any(task.allocation or task.settings for task in facts.tasks)),
         "rounds": ("Rounds", bool(facts.rounds)),
         "cells": ("Cells", facts.cells is not None),
         "provenance": ("Provenance", True),
     }
     return [(anchor, title) for anchor, (title, there) in present.items() if there]
-
-
-def _data(value: Any) -> Markup:
-    """JSON that no parser of HTML takes for anything else."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for letter in "<>&\u2028\u2029":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return Markup(text)
-
-
-def _script(text: str) -> Markup:
-    return Markup(text.replace("</script", "<\\/script").replace("<!--", "<\\!--"))
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    made.filters |= {
-        "number": number,
-        "exact": exact,
-        "count": lambda value: f"{value:,}" if value < 100_000 else number(value),
-        "times": times,
-        "duration": duration,
-        "enumeration": enumeration,
-        "scientific": lambda value: tidy(f"{value:.3g}"),
-        "error": lambda error: f"{error.value:.4f} ± {error.bar:.4f}" if error else "–",
-        "exp": math.exp,
-        "worst": lambda bands: max((band.error for band in bands), default=0.0),
-        "percent": lambda share: f"{share:.0%}",
-        "mathml": Markup,  # made by `equation`, which escapes the names in it
-    }
-    made.globals |= {
-        "weakness": weakness,
-        "band_name": band_name,
-        "longest_bar": longest_bar,
-        "slices_of": slices_of,
-    }
-    return made

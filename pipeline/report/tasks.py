@@ -10,9 +10,11 @@ import numpy as np
 
 from fitting import Comparison, Fit, Forecast, Table
 from pipeline.analysis import Divided
+from pipeline.report.allocation import allocation_facts, setting_facts
 from pipeline.report.equation import equation
 from pipeline.report.facts import (
     LEVEL,
+    MOST_DRAWN,
     Band,
     Coefficient,
     Column,
@@ -51,9 +53,15 @@ DIGITS = 6
 
 
 def task_facts(
-    divided: Divided, comparisons: Sequence[Comparison], *, name: str = "", units: Mapping[str, str]
+    divided: Divided,
+    comparisons: Sequence[Comparison],
+    *,
+    name: str = "",
+    units: Mapping[str, str],
+    spend: bool = False,
 ) -> TaskFacts:
-    """A table after its split and the laws fitted to it. units: what columns count, as a trainer declares."""
+    """A table after its split and the laws fitted to it. units: what columns count, as a trainer declares. spend: ask
+    the best laws for allocations and hyperparameters too, which takes seconds."""
     rows, question = divided.rows, divided.question
     names = [*question.inputs, *question.hyperparameters]
     varying = [one for one in names if rows[one].nunique() > 1]
@@ -85,9 +93,11 @@ def task_facts(
         ),
         slices=tuple(
             _slice(one, names, best, second)
-            for along in varying
+            for along in varying[:MOST_DRAWN]
             for one in slices(divided, along, most=MOST_PANELS, most_levels=MOST_LINES)
         ),
+        allocation=allocation_facts(fits, divided) if spend else None,
+        settings=setting_facts(fits, divided, units) if spend else (),
     )
 
 
@@ -146,6 +156,7 @@ def _law(
             for name, value in fit.coefficients.items()
         ),
         equation=equation(one.law, fit.coefficients, varying, fit.structure),
+        latex=fit.summary().latex if rank == 0 else "",
         program=translate(fit) if offered else None,
         interval=_interval(fit, divided, varying) if offered else None,
         breaks=_breaks(fit.coefficients, varying),

@@ -9,6 +9,7 @@
     STORE/STUDY/rounds/*.json           cells that its rounds have added (`pipeline.store.rounds`)
     STORE/STUDY/tracking/*.jsonl        what W&B has received (`pipeline.tracking.sent`)
     STORE/STUDY/fit.json                the last fit, for W&B (`pipeline.store.saved_fit`)
+    STORE/STUDY/wandb_report.json       which of W&B's reports is the study's (`unsl report --wandb`)
 
 Format 1 had no `store.json`, numbered its files without their writer, let every file of `points/` have columns of its
 own, and held its lease in `driver.json`. It is read as it is; the first driver turns it into today's.

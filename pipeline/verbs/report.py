@@ -6,6 +6,7 @@ import argparse
 import datetime
 import hashlib
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,10 @@ from pipeline.study import Study
 from pipeline.verbs.output import read_json, say, write_json
 from pipeline.verbs.run import TRACKING_CLOSE_SECONDS
 from pipeline.verbs.verb import (
+    DEFAULT_STORE,
     Verb,
     add_laws,
     add_study,
-    add_wandb,
     local_folder,
     names,
     new_file,
@@ -31,6 +32,9 @@ from pipeline.verbs.verb import (
 
 if TYPE_CHECKING:
     from pipeline.report import LedgerFacts
+
+REPORT_THERE = "report"
+"""What `--wandb` alone asks for."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -44,13 +48,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--serve", action="store_true", help="show it in a browser of this machine, and keep it new")
     parser.add_argument("--port", type=int, default=0, help="of --serve (default: any that is free)")
-    add_wandb(parser)
+    modes = ("auto", "online", "offline", "off", REPORT_THERE)
+    about = "alone: write a report at W&B too, or bring it up to date; a MODE says only where runs go (default: auto)"
+    parser.add_argument("--wandb", nargs="?", const=REPORT_THERE, default="auto", choices=modes, help=about)
 
 
 def run(options: argparse.Namespace) -> int:
     from pipeline.verbs import show
 
     study, store = study_and_store(options)
+    there = options.wandb == REPORT_THERE
+    if there:
+        from pipeline.report import require_wandb_report
+
+        require_wandb_report()
+        options.wandb = "online"
     path = os.path.abspath(options.out or os.path.join(local_folder(store), "report.html"))
     kept, unchanged = make_report(study, store, path, options)
     if options.json:
@@ -59,6 +71,12 @@ def run(options: argparse.Namespace) -> int:
         show.laws(kept["table"])
     note = " (unchanged: nothing was fitted again)" if unchanged else ""
     print(f"report: {path}{note}", file=sys.stderr if options.json == "-" else sys.stdout)
+    if there:
+        from pipeline.report import Facts, publish_report
+
+        fit = SavedFit.load(store.folder)
+        url = publish_report(Facts.from_json(kept["facts"]), list(fit.panels) if fit else [], store.folder)
+        say(f"at W&B: {url}")
     if options.serve:
         from pipeline.report import Facts, render, serve
 
@@ -99,10 +117,13 @@ def make_report(study: Study, store: Store, path: str, options: argparse.Namespa
         points=points,
         date=datetime.date.fromtimestamp(max(record.updated for record in records.values())),
         running=running,
+        command=_command(study, options),
+        asked=_asked(store),
         run_url=runs_url(options.wandb, study=study),
         ledger=ledger,
         rounds=round_facts(rounds),
         alarms=current_alarms(rounds),
+        spend=True,
     )
     write_report(facts, path)
     table = analysis.to_json()
@@ -117,6 +138,25 @@ def make_report(study: Study, store: Store, path: str, options: argparse.Namespa
     tracker.summarise(fit)
     say(tracker.close(TRACKING_CLOSE_SECONDS).message)
     return kept, False
+
+
+def _asked(store: Store) -> str:
+    """When the question as it is now was first put, and what was measured by then; empty where nobody recorded it."""
+    known = store.questions()
+    if not known or not known[-1].since:
+        return ""
+    since = known[-1].since.replace("T", " ").removesuffix("Z")
+    return f"{since} UTC, when {known[-1].cells:,} of its cells had been measured"
+
+
+def _command(study: Study, options: argparse.Namespace) -> str:
+    """What repeats the study and its report, from nothing."""
+    store = getattr(options, "store", DEFAULT_STORE)
+    where = "" if store == DEFAULT_STORE else f" --store {shlex.quote(store)}"
+    how = f" --laws {shlex.quote(options.laws)}" if options.laws else ""
+    how += f" --seed {options.seed}" if options.seed else ""
+    verb = "rescale" if study.growth else "run"
+    return f"unsl {verb} {study.address}{where} && unsl report {study.address}{where}{how}"
 
 
 def _ledger(study: Study, store: Store, points: Any) -> LedgerFacts | None:

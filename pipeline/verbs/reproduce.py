@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         from pipeline.verbs import show
 
         show.reproduction(facts)
-        print(f"page: {out / 'README.md'}")
+        print(f"page: {out / 'index.html'}, and as Markdown {out / 'README.md'}")
     return max(done, default=0)
 
 
@@ -127,6 +127,7 @@ def _write_page(kept: Sequence[Any], blocks: Mapping[str, Block], out: Path) -> 
     import pandas
 
     from pipeline.paper import DESIDERATA, NEEDS, evidence, page, read_public, to_csv
+    from pipeline.report import write_document
 
     points = {name: out / "cpu" / f"{name}.parquet" for name in NEEDS}
     found = evidence({name: pandas.read_parquet(path) for name, path in points.items() if path.is_file()})
@@ -134,7 +135,9 @@ def _write_page(kept: Sequence[Any], blocks: Mapping[str, Block], out: Path) -> 
         write_text(str(out / "desiderata.csv"), to_csv(found, DESIDERATA))
     if kept:
         public = read_public(out / PUBLIC_TABLE)
-        write_text(str(out / "README.md"), page(kept, blocks, out, desiderata=found, public=public))
+        made = page(kept, blocks, out, desiderata=found, public=public)
+        write_text(str(out / "README.md"), made.to_markdown())
+        write_document(made, out / "index.html")
 
 
 def _facts(kept: Sequence[Any], blocks: Mapping[str, Block]) -> dict[str, Any]:

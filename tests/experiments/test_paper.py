@@ -60,4 +60,4 @@ def test_the_tiny_tier_runs_to_its_page(name, tmp_path, monkeypatch, capsys):
     kept = read_kept(tmp_path / "reproduction" / "tiny" / f"{name}.json")
     assert kept is not None and kept.cells == len(block.study("tiny").cells) and kept.entries
     assert (tmp_path / "reproduction" / "tiny" / f"{name}.png").stat().st_size > 1000
-    assert name.replace("_", "-") in page([kept], {name: block}, tmp_path / "reproduction")
+    assert name.replace("_", "-") in page([kept], {name: block}, tmp_path / "reproduction").to_markdown()

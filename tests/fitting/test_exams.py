@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from fitting import FittingError, Metric, Rmsle
 from fitting.exams import (
@@ -17,8 +18,8 @@ from fitting.exams import (
     Source,
     as_json,
     choose,
-    html_page,
     load,
+    page_parts,
     ratio,
     ratio_to_best_other,
     run_exams,
@@ -250,17 +251,22 @@ def test_report_names_numbers_and_json_is_plain():
     assert values["summaries"][0]["ratios"][0]["rival"] == "a3"
 
 
-def test_page_has_a_figure_an_exam_and_escapes(data):
+def test_a_page_has_its_parts_and_a_figure_an_exam(data):
     curve = replace(
-        EXAM, name="a <curve>", inputs={"D": "Model Parameters"}, levels={}, rows="corpus == 'huge'", held_out="D > 5e8"
+        EXAM, name="a curve", inputs={"D": "Model Parameters"}, levels={}, rows="corpus == 'huge'", held_out="D > 5e8"
     )
-    absent = replace(EXAM, name="elsewhere", file="elsewhere.csv")
-    results = run_exams(data, exams=[EXAM, curve, absent], laws=["cf", "m2"], processes=1)
-    page = html_page(results, (), data, law="cf")
-    assert page.count("data:image/png;base64,") == 2
-    assert "<h2>Without a score</h2><ul><li>elsewhere: " in page and "elsewhere.csv is missing" in page
-    assert "a &lt;curve&gt;" in page and "<curve>" not in page
-    assert "http" not in page.replace("https://example.org/small", "")
+    results = run_exams(data, exams=[EXAM, curve], laws=["cf", "m2"], processes=1)
+    parts = page_parts(results, (), data, law="cf")
+    assert [part.title for part in parts if part.figures] == [
+        "Every exam: several inputs, development half",
+        "Every exam: one input, development half",
+    ]
+    for part in parts:
+        for figure in part.figures:
+            axes = Figure().add_subplot()
+            figure.draw(axes)
+            assert len(axes.lines) >= 3 and axes.get_legend().texts
+    assert any(cell.endswith("*") for part in parts for table in part.tables for row in table.rows for cell in row)
 
 
 @pytest.fixture

@@ -45,6 +45,8 @@ class WandbStub:
         self.alerts: list[tuple[str, str]] = []
         """Titles and texts."""
         self.artifacts = StubArtifacts()
+        self.reports: dict[str, dict[str, Any]] = {}
+        """By their id, as they were sent last."""
         self.errors: list[dict[str, Any]] = []
         """Requests that the stand-in could make nothing of."""
         self.failing, self.refused = failing, refused
@@ -156,6 +158,14 @@ class WandbStub:
         if name == "NotifyScriptableRunAlert":
             self.alerts.append((variables["title"], variables["text"]))
             return {"notifyScriptableRunAlert": {"success": True}}
+        if name == "ProjectInternalId":
+            return {"project": {"id": "project", "internalId": "7"}}
+        if name == "GetProjects":
+            about = {"id": "project", "name": "unsl", "entityName": "tester", "isBenchmark": False, "user": None}
+            edge = {"node": {**about, "createdAt": "2026-01-01T00:00:00Z"}, "cursor": "1"}
+            return {"models": {"edges": [edge], "pageInfo": {"endCursor": None, "hasNextPage": False}}}
+        if name == "upsertView":
+            return self._keep_report(variables)
         if (answer := self.artifacts.answer(name, variables, host)) is not None:
             return answer
         if "viewer" in query or name == "Viewer":
@@ -165,6 +175,17 @@ class WandbStub:
             versions = {"cliVersionInfo": {"max_cli_version": "9.9.9"}, "latestLocalVersionInfo": None, "features": []}
             return {"serverInfo": versions}
         return {}
+
+    def _keep_report(self, sent: dict[str, Any]) -> dict[str, Any]:
+        known = sent.get("id")
+        if known and known not in self.reports:
+            return {"upsertView": None}
+        one = known or f"report{len(self.reports)}"
+        self.reports[one] = sent
+        view = {name: sent[name] for name in ("type", "name", "displayName", "description", "spec")}
+        where = {"id": "project", "name": sent["projectName"], "entityName": sent["entityName"]}
+        times = {"updatedAt": "2026-01-01T00:00:00", "createdAt": "2026-01-01T00:00:00"}
+        return {"upsertView": {"view": {"id": one, **view, **times, "project": where}, "inserted": not known}}
 
     def _resume_status(self, name: str) -> dict[str, Any] | None:
         run = self.runs.get(name)

@@ -5,7 +5,7 @@ function hero(root) {
   const title = name => task.columns.find(one => one.name === name) ?? {name, title: name.replaceAll("_", " ")};
   const colour = k => LEVELS[slice.lines.length > 1 ? Math.round(k * (LEVELS.length - 1) / (slice.lines.length - 1)) : 0];
   const points = slice.lines.flatMap((line, k) => line.x.map((x, i) => ({k, x: Math.log(x), y: place(line.loss[i]), loss: line.loss[i], held_out: line.held_out[i], level: line.level})));
-  const curves = slice.lines.flatMap((line, k) => (line.at ?? []).map((x, i) => ({k, x: Math.log(x), y: place(line.median[i]), low: place(line.low[i]), high: place(line.high[i])})));
+  const curves = slice.lines.flatMap((line, k) => (line.median ? line.at : []).map((x, i) => ({k, x: Math.log(x), y: place(line.median[i]), low: place(line.low[i]), high: place(line.high[i])})));
   const [low, high] = d3.extent(points, point => Math.exp(point.x));
   const inner = d3.max(points.filter(point => !point.held_out), point => point.x);
   chart(root, width => {
@@ -101,34 +101,5 @@ function reliability(root) {
   });
 }
 
-// Tables sort by any column, and show the rows that hold every word of the filter.
-function sortable(table) {
-  const body = table.tBodies[0];
-  table.querySelectorAll("thead th").forEach((head, k) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.append(...head.childNodes);
-    head.append(button);
-    button.addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") === "ascending";
-      table.querySelectorAll("thead th").forEach(other => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const value = row => row.cells[k]?.dataset.value ?? row.cells[k]?.textContent ?? "";
-      const order = (a, b) => {
-        const [x, y] = [value(a), value(b)];
-        return x !== "" && y !== "" && !isNaN(x) && !isNaN(y) ? x - y : x.localeCompare(y, "en", {numeric: true});
-      };
-      body.append(...[...body.rows].sort((a, b) => down ? order(b, a) : order(a, b)));
-    });
-  });
-  const filter = table.closest(".tall")?.previousElementSibling?.querySelector("input[type=search]");
-  if (filter) filter.addEventListener("input", () => {
-    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    for (const row of body.rows) row.hidden = !words.every(word => row.textContent.toLowerCase().includes(word));
-  });
-}
-
-const PARTS = {hero, explorer, residuals, learningCurves, reliability};
-document.documentElement.classList.add("scripts");
+const PARTS = {hero, explorer, residuals, budget, isoflops, learningCurves, reliability};
 for (const root of document.querySelectorAll("[data-live]")) PARTS[root.dataset.live](root);
-for (const table of document.querySelectorAll("table.sortable")) sortable(table);

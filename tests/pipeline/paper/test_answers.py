@@ -128,7 +128,7 @@ def test_shares_count_tasks_and_metrics_and_not_hulls(block):
 
 def test_the_page_tells_every_answer_and_where_it_comes_from(answers, block, ran, tmp_path):
     kept = keep(tmp_path, answers, ran, made_from="here")
-    text = page([kept], {"oracle": block}, tmp_path)
+    text = page([kept], {"oracle": block}, tmp_path).to_markdown()
     for row in kept.rows:
         assert f"{float(row['rmsle_held_out']):.4f} ± {float(row['rmsle_held_out_error']):.4f}" in text
     assert "**Paper.** It is. And more." in text and "parameters > 3000" in text and kept.date in text

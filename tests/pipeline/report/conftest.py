@@ -13,14 +13,12 @@ from pipeline import Study
 from pipeline.analysis import Analysis
 from pipeline.report import Facts, render, study_facts
 from pipeline.report.facts import (
-    Allocation,
     Coefficient,
     Error,
     Foretold,
     LawScore,
     LedgerFacts,
     NextRun,
-    Optimum,
     Reliability,
     Round,
 )
@@ -45,7 +43,9 @@ def analysis(study, points) -> Analysis:
 def facts(study, points, analysis) -> Facts:
     records = records_of(study, missing=1, diverged=1, failed=2)
     url = "https://tracker.example/lab/unsl/runs/rehearsal-{cell}"
-    return study_facts(analysis, records=records, points=points, date=datetime.date(2026, 2, 3), run_url=url)
+    return study_facts(
+        analysis, records=records, points=points, date=datetime.date(2026, 2, 3), run_url=url, spend=True
+    )
 
 
 @pytest.fixture(scope="session")
@@ -84,20 +84,21 @@ def whole(facts) -> Facts:
             reliability=(Reliability(law="cf", level=(0.1, 0.5, 0.9), held=(0.1, 0.4, 0.95)),),
             foretold=(said, replace(said, measured=2.55), replace(said, measured=3.0, blind=False)),
         ),
-        allocation=Allocation(
-            law="cf",
-            cost="6 * N * D",
-            path=(Optimum(budget=1e21, loss=2.2, at={"N": 1e9}, low={"N": 8e8}, high={"N": 2e9}),),
-        ),
-        rounds=(
+        rounds=tuple(
             Round(
-                number=1,
+                number=number,
                 date="2026-02-03",
-                fitted=10,
+                fitted=10 * number,
                 held_out=4,
                 error=Error(value=0.1, bar=0.02),
-                coefficients=(Coefficient(name="E", value=1.7, low=1.6, high=1.8),),
-            ),
+                coefficients=(Coefficient(name="cf at N=1e9", value=1.7, low=1.6, high=1.8),),
+            )
+            for number in (1, 2)
         ),
         next=(NextRun(what="Train 1e9 parameters", buys="narrows 90% from ±8% to ±5%", command="unsl next x"),),
     )
+
+
+@pytest.fixture(scope="session")
+def whole_page(whole) -> str:
+    return render(whole)

@@ -13,6 +13,7 @@ from reported import FEW, HOSTILE, QUICK, analysis_of, make_study
 
 from fitting import LAWS, Metric, Table, compare
 from pipeline.report import render, study_facts
+from pipeline.report.facts import LawFacts
 from pipeline.report.program import translate
 from pipeline.report.serving import Server
 
@@ -77,13 +78,13 @@ def set_slider(page, name: str, share: float) -> float:
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("colours", ["light", "dark"])
-def test_no_complaint_no_request_and_nothing_sticks_out(open_page, whole, width, colours):
-    page = open_page(render(whole), viewport={"width": width, "height": 840}, color_scheme=colours)
+def test_no_complaint_no_request_and_nothing_sticks_out(open_page, whole_page, width, colours):
+    page = open_page(whole_page, viewport={"width": width, "height": 840}, color_scheme=colours)
     page.wait_for_selector("#explorer svg")
     assert page.complaints == []
     assert page.requests == [page.tab.url]
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    for name in ("hero", "residuals", "learningCurves", "reliability"):
+    for name in ("hero", "residuals", "isoflops", "learningCurves", "reliability"):
         assert page.locator(f"[data-live={name}] svg").count() >= 1, name
     assert page.locator(".still").first.is_hidden()
 
@@ -95,8 +96,25 @@ def test_great_numbers_do_not_stick_out_of_a_phone(open_page, facts):
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_without_scripts_every_figure_is_there(open_page, whole):
-    page = open_page(render(whole), java_script_enabled=False)
+def test_strange_studies_open_on_a_phone(open_page, facts):
+    """No law could be fitted to one task, and thirty laws of long names to the other."""
+    (task,) = facts.tasks
+    bare = [replace(line, median=(), low=(), high=(), second=()) for line in task.slices[0].lines]
+    failed = LawFacts(law="x" * 300, status="failed", seconds=0.0, reason="y" * 9000)
+    none = replace(task, name="z" * 10_000, laws=(failed,), slices=(replace(task.slices[0], lines=tuple(bare)),))
+    many = tuple(replace(task.laws[0], law=f"law {k} {'w' * 200}") for k in range(30))
+    crowded = replace(
+        task, name="crowded", laws=many, columns=task.columns[:1], slices=(), settings=(), allocation=None
+    )
+    page = open_page(
+        render(replace(facts, question="q" * 10_000, tasks=(none, crowded))), viewport={"width": 390, "height": 840}
+    )
+    assert page.complaints == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_without_scripts_every_figure_is_there(open_page, whole_page):
+    page = open_page(whole_page, java_script_enabled=False)
     for figure in page.locator("figure").all():
         assert figure.locator("svg").first.is_visible()
     assert page.locator("#explorer").is_hidden()
@@ -202,6 +220,48 @@ def test_the_keyboard_is_enough(open_page, page):
     head.focus()
     opened.keyboard.press("Enter")
     assert opened.locator("#laws th").first.get_attribute("aria-sort") == "ascending"
+
+
+def test_the_budget_is_spent_as_python_spends_it(open_page, facts, page, analysis):
+    opened = open_page(page)
+    allocation = facts.tasks[0].allocation
+    fit = next(one.fit for one in analysis.comparisons if one.law == allocation.law)
+    for optimum in allocation.path[::3]:
+        found = opened.evaluate(
+            "budget => bestUse(lawOf(FACTS.tasks[0]), FACTS.tasks[0].allocation, budget)", optimum.budget
+        )
+        assert found["loss"] == pytest.approx(float(fit.predict(optimum.at)), rel=1e-9)
+        assert found["at"] == pytest.approx(dict(optimum.at), rel=1e-4)
+    field, curve = opened.locator("#allocation input[type=text]"), opened.locator("#allocation .live svg")
+    before, drawn = opened.locator("#allocation [data-part=value]").inner_text(), curve.inner_html()
+    field.fill(f"{allocation.path[0].budget:.4g}")
+    value = float(opened.locator("#allocation [data-part=value]").inner_text())
+    assert value == pytest.approx(allocation.path[0].loss, rel=1e-3) and curve.inner_html() != drawn
+    field.fill("much")
+    assert float(opened.locator("#allocation [data-part=value]").inner_text()) == value, (
+        "what is no budget changes nothing"
+    )
+    assert field.evaluate("field => field.validationMessage") == "a positive number, such as 1e21"
+    opened.locator("#allocation input[type=range]").focus()
+    opened.keyboard.press("End")
+    assert field.evaluate("field => field.validity.valid") and float(field.input_value()) > allocation.path[-1].budget
+    assert opened.locator("#allocation [data-part=value]").inner_text() != before
+    assert opened.complaints == []
+
+
+def test_on_paper_figures_stand_still_and_nothing_is_cut_off(open_page, whole_page):
+    page = open_page(whole_page, viewport={"width": 720, "height": 1000}, color_scheme="dark")
+    page.wait_for_selector("#explorer svg")
+    page.emulate_media(media="print", color_scheme="dark")
+    for figure in page.locator("figure:not(.live figure)").all():
+        assert figure.locator("svg").first.is_visible(), figure.evaluate("one => one.outerHTML.slice(0, 300)")
+        assert not figure.locator(".live").count() or figure.locator(".live").is_hidden()
+    for hidden in ("nav", "#explorer", "#allocation .budget", "#cells input"):
+        assert page.locator(hidden).first.is_hidden(), hidden
+    assert page.locator("#verdict details table").is_visible(), "what was folded is unfolded"
+    for table in page.locator(".tall").all():
+        assert table.evaluate("one => one.scrollHeight <= one.clientHeight + 1")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
 def test_tables_sort_and_filter(open_page, page, facts):

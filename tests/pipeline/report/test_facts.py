@@ -27,7 +27,7 @@ def test_facts_are_json_of_their_schema_and_come_back(whole, facts):
         value = json.loads(json.dumps(one.to_json(), allow_nan=False))
         jsonschema.validate(value, schema(Facts))
         assert Facts.from_json(value).to_json() == value
-    assert value["format"] == "unsl-report/1"
+    assert value["format"] == "unsl-report/2"
 
 
 def test_the_schema_refuses_what_is_no_fact(facts):
@@ -39,7 +39,7 @@ def test_the_schema_refuses_what_is_no_fact(facts):
 
 def test_what_a_study_lacks_is_absent(facts):
     value = facts.to_json()
-    assert not {"ledger", "allocation", "rounds"} & value.keys()
+    assert not {"ledger", "rounds"} & value.keys()
 
 
 def test_equal_input_gives_equal_facts(facts, study, points, analysis):
@@ -48,7 +48,8 @@ def test_equal_input_gives_equal_facts(facts, study, points, analysis):
     shuffled = points.sample(frac=1, random_state=0, ignore_index=True)
     records = records_of(study, missing=1, diverged=1, failed=2)
     url = "https://tracker.example/lab/unsl/runs/rehearsal-{cell}"
-    again = study_facts(analysis, records=records, points=shuffled, date=datetime.date(2026, 2, 3), run_url=url)
+    date = datetime.date(2026, 2, 3)
+    again = study_facts(analysis, records=records, points=shuffled, date=date, run_url=url, spend=True)
     assert again == facts
 
 

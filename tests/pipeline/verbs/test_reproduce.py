@@ -49,6 +49,8 @@ def test_the_points_that_came_with_unsl_repeat_the_tables_to_the_last_digit(firs
         one, other = ((folder / "results" / name).read_bytes() for folder in (first, tmp_path))
         if name != "README.md":
             assert one == other, name
+    html = (tmp_path / "results" / "index.html").read_text()
+    assert "The paper, block by block" in html and html.count('src="data:image/png') == 1
     kept = [json.loads((folder / "results/tiny/decades.json").read_text()) for folder in (first, tmp_path)]
     assert kept[0]["rows"] == kept[1]["rows"] and kept[0]["entries"] == kept[1]["entries"] != []
 
