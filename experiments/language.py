@@ -58,7 +58,7 @@ _PAPER = replace(
     name="language-paper",
     fixed=_FINEWEB
     | {"corpus_tokens": 9_000_000_000, "validation_tokens": 10_000_000, "vocabulary": 32_768}
-    | {"head_size": 64, "context_length": 1_024, "steps": 19_000, "batch_size": 524_288, "accumulation": 8}
+    | {"head_size": 64, "context_length": 1_024, "steps": 19_000, "batch_size": 524_288}
     | {"downstream": "lambada,hellaswag,arc_easy,arc_challenge,piqa,winogrande,openbookqa,siqa,boolq"},
     axes=[
         Axis("architecture", ("gpt2", "llama", "mamba2")),
