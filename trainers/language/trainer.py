@@ -16,6 +16,8 @@ positions: once forward and twice backward. Kernels that recompute or that skip 
 count. Weights are in single precision; on a GPU products run in bfloat16 (autocast). What a run
 takes of its memory is counted in memory.py.
 
+With `base_width` one learning rate serves models of all widths (trainers/loop/parametrisation.py).
+
 Version 2: runs whose rate decays are measured where it has decayed and nowhere else (trainers/loop/schedules.py), and
 `constant` is the default, so that the points of a run are of one kind; and the training text is a sample of the whole
 corpus that the seed draws, where it had been the beginning, the same for every seed. Tasks are asked in full.

@@ -13,6 +13,8 @@ over orders of magnitude. Measured at every point:
 FLOPs are counted as networks.py says; measurements do not count. Weights are in single precision; on a GPU
 products run in bfloat16 (autocast). What a run takes of its memory is counted by each network's `kept`.
 
+With `base_width` one learning rate serves models of all widths (trainers/loop/parametrisation.py).
+
 Version 2: runs whose rate decays are measured where it has decayed and nowhere else (trainers/loop/schedules.py), and
 `constant` is the default, so that the points of a run are of one kind; and the training pictures are a sample that the
 seed draws, where they had been the first ones, the same for every seed.
@@ -55,14 +57,14 @@ from trainers.vision.networks import (
     rate_factors,
     training_flops,
 )
-from trainers.vision.pictures import PictureSet
+from trainers.vision.pictures import PictureSet, on_gpu
 
 TINY_LOSS = 1e-9
 """Losses are kept above this, since a law is fitted to their logarithm."""
 DRAWS = 3
 """Sets of shots that a few-shot error is the mean of, as in big_vision."""
-MEASURED_AT_ONCE = {"cpu": 64, "cuda": 1_024}
-"""Pictures that go through the model at once in a measurement, at most; on a GPU no more than in a part of a batch."""
+MEASURED_ON_CPU, MEASURED_ON_GPU = 64, 1_024
+"""Pictures that go through the model at once in a measurement; on a GPU no more than in a part of a batch."""
 
 
 FEWEST_PICTURES = 32
@@ -320,9 +322,9 @@ class RunPictures:
 
     def _measured(self, part, most: int | None = None) -> list:
         rows = np.arange(min(part.count, most or part.count))
-        at_once = MEASURED_AT_ONCE[self._device.type]
-        if self._device.type == "cuda":
-            at_once = min(at_once, self._config.batch_size // self._config.accumulation)
+        at_once = MEASURED_ON_CPU
+        if on_gpu(self._device):
+            at_once = min(MEASURED_ON_GPU, self._config.batch_size // self._config.accumulation)
         return [part.take(rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
 
     def batch(self, step: int):
