@@ -13,8 +13,8 @@ overfitting is visible. Measured on text that no run trains on:
 
 FLOPs are those of matrix products and convolutions, two for a multiply-add, with attention over the full square of
 positions: once forward and twice backward. Kernels that recompute or that skip masked positions do not change the
-count. Weights are in single precision; on a GPU products run in bfloat16 (autocast). What a run
-takes of its memory is counted in memory.py.
+count. Weights are in single precision; on a GPU products run in bfloat16 (autocast). What a run takes
+of its memory is counted in memory.py.
 
 With `base_width` one learning rate serves models of all widths (trainers/loop/parametrisation.py).
 

@@ -15,7 +15,8 @@ groups of k averaged) and `pass_error`, the chance that none of k is right (the 
 include inference.
 
 Cells of one shape train as one program (`trainers.math.transformer`), in single precision: the models are too small for
-half precision to pay, and memorising is sensitive to it. FLOPs are counted as `trainers.math.transformer` says.
+half precision to pay, and memorising is sensitive to it. FLOPs are counted as `trainers.math.transformer` says. With
+`base_width` one learning rate serves models of all widths (trainers/loop/parametrisation.py).
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ Version 2: before, training examples had test patterns by chance, at 16 bits mos
 Cells of one shape train as one batched program: weights are stacked along a leading axis of models, every product is a
 batched matrix product and Adam (`trainers.loop`) runs on one flat tensor, with a learning rate a model.
 
+With `base_width` one learning rate serves models of all widths (trainers/loop/parametrisation.py).
+
 FLOPs are those of the matrix products, two for a multiply-add: 2 for the forward pass, 2 for the gradient of every
 weight and 2 for the gradient of every layer's input but the first's.
 """
