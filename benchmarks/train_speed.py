@@ -1,11 +1,15 @@
 """How fast the trainers train: ours beside what a user would write or install instead, in one run on one machine.
 
-    python benchmarks/train_speed.py [--device cuda] [--part language] [--part cohort]
+    python benchmarks/train_speed.py [--device cuda] [--part language] [--part vision] [--part cohort]
+
+On a GPU one call prints the share of the peak, the memory that is taken beside what is counted, and the cohort's
+factor; it needs neither Ray nor a download.
 
 language: tokens a second of one GPT-2 on the same text, beside a plain PyTorch loop over the same model and beside
 transformers' Trainer (pip install accelerate); on a GPU, of a model of 100 million parameters, with its share of the
-peak. cohort: models a second when 16 or 64 small ones train as one program, beside one at a time and beside a plain
-loop over a module.
+peak. vision: a ViT-S/16 on pictures of 224 pixels, on a GPU only; vision_speed.py has it beside other loops. cohort:
+models a second when 16 or 64 small ones train as one program, beside one at a time and beside a plain loop over a
+module.
 
 On a CPU everything runs on one thread and is timed in CPU seconds, which other work on the machine does not lengthen.
 """
@@ -28,8 +32,10 @@ import numpy as np
 import torch
 from support.clock import PEAK_FLOPS, REPEATS, WARM_UP, Clock
 
+from trainers import HEADROOM
 from trainers.language import LANGUAGE, LanguageConfig, LanguageModel, build_model
 from trainers.math import ADDITION, PARITY, AdditionConfig, ParityConfig, PerceptronCohort, TransformerCohort
+from trainers.vision import VISION, VisionConfig, VisionModel
 
 LANGUAGE_GOAL, MFU_GOAL, COHORT_GOAL = 1.0, 0.4, 5.0
 ROUNDS = 4
@@ -44,11 +50,10 @@ def language(device: str, clock: Clock) -> None:
     config, calls = (large, 8) if clock.cuda else (small, 8)
     counts = LANGUAGE.count(config)
     run = LanguageModel(LANGUAGE, [config], [0], device)
-
-    def ours() -> None:
-        run.update()
-        run.step += 1
-
+    config = run.config
+    ours = _step_of(run)
+    if clock.cuda:
+        print_memory(LANGUAGE, run, ours)
     plain = _plain_loop(config, run, device)
     ways = {
         "ours": lambda: clock.per_call(ours, calls),
@@ -71,6 +76,44 @@ def language(device: str, clock: Clock) -> None:
         print(f"language_mfu: {counts.flops_per_step / seconds['ours'] / peak:.3f} (goal {MFU_GOAL})")
     rival = seconds.get("transformers Trainer", seconds["plain loop"])
     print(f"language_speed: {rival / seconds['ours']:.2f} (goal {LANGUAGE_GOAL})")
+
+
+def vision(device: str, clock: Clock) -> None:
+    if not clock.cuda:
+        return
+    config = VisionConfig(
+        width=384, depth=12, head_size=64, patch_size=16, resolution=224, batch_size=1_024, dataset_size=8_192,
+        few_shot_classes=0, test_size=64, steps=20_000,
+    )  # fmt: skip
+    run = VisionModel(VISION, [config], [0], device)
+    ours = _step_of(run)
+    print_memory(VISION, run, ours)
+    seconds = clock.per_call(ours, 8)
+    peak = next((flops for name, flops in PEAK_FLOPS.items() if name in torch.cuda.get_device_name()), 0)
+    flops = VISION.count(config).flops_per_step / seconds
+    print(f"vision: ViT-S/16, {config.batch_size / seconds:,.0f} images/s, {flops / 1e12:.0f} TFLOP/s")
+    if peak:
+        print(f"vision_mfu: {flops / peak:.3f} (goal {MFU_GOAL})")
+
+
+def _step_of(run) -> Callable[[], None]:
+    def step() -> None:
+        run.update()
+        run.step += 1
+
+    return step
+
+
+def print_memory(trainer, run, step: Callable[[], None]) -> None:
+    """The most that a step allocates, beside what is counted of the configuration as it is carried out."""
+    step()
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    taken, counted = torch.cuda.max_memory_allocated(), trainer.count(run.config).bytes
+    parts = f"{run.config.accumulation} parts" + (", blocks computed again" if run.config.checkpointing else "")
+    print(f"  {trainer.name}: {taken / 2**30:.2f} GiB taken, {counted / 2**30:.2f} GiB counted, in {parts}")
+    print(f"{trainer.name}_memory: {taken / counted:.2f} (goal between {1 / HEADROOM:.2f} and {HEADROOM})")
 
 
 def _plain_loop(config: LanguageConfig, run: LanguageModel, device: str) -> Callable[[], None]:
@@ -197,7 +240,7 @@ def _plain_perceptron(config: ParityConfig, device: str) -> Callable[[], None]:
     return step
 
 
-PARTS = {"language": language, "cohort": cohort}
+PARTS = {"language": language, "vision": vision, "cohort": cohort}
 
 
 def main() -> int:

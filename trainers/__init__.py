@@ -15,6 +15,7 @@ the contract.
 from __future__ import annotations
 
 from trainers.contract import (
+    HEADROOM,
     THREADS,
     Checkpoint,
     Context,
@@ -27,6 +28,7 @@ from trainers.contract import (
     check_config,
     evaluation_fingerprint,
     field_types,
+    fitted,
     inference_budgets,
     reserved_threads,
     threads,
@@ -36,6 +38,7 @@ from trainers.registry import TRAINERS, load_trainer
 from trainers.runner import run_trainer
 
 __all__ = [
+    "HEADROOM",
     "THREADS",
     "TRAINERS",
     "Checkpoint",
@@ -48,6 +51,7 @@ __all__ = [
     "TrainerError",
     "check_config",
     "field_types",
+    "fitted",
     "evaluation_fingerprint",
     "inference_budgets",
     "load_trainer",

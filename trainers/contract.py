@@ -12,6 +12,8 @@ and that may have
 
     inference_budgets(config)        the inference steps that every measurement is made at, where these are not 1 alone
     threads(config)                  threads that a run on a GPU makes use of beside it, where one is not enough
+    fitted(config, bytes)            the configuration with other execution fields (the parts of a batch), so that its
+                                     counted bytes are no more than these; None where nothing makes it fit
     units                            what numbers count, by column: {"dataset_size": "tokens"}; others are not guessed
     example_configs                  a few small configurations of one cohort, which `unsl check-trainer` runs
     evaluation_fingerprint(config)   a short text that changes when what is measured on changes: the evaluation set,
@@ -65,14 +67,19 @@ class Counts:
     steps: int
     """Optimiser steps of the whole run."""
     bytes: int
-    """Weights, gradients, optimiser state and one batch of activations, in bytes."""
+    """Weights, gradients, optimiser state and what one part of a batch keeps, in bytes, on a GPU."""
     branch_steps: int = 0
     """Optimiser steps that a run takes beside these: those of branches that end in a point and lead no further."""
 
     @property
+    def steps_taken(self) -> int:
+        """Optimiser steps of the whole run, all its branches included."""
+        return self.steps + self.branch_steps
+
+    @property
     def flops(self) -> float:
         """Training FLOPs of the whole run, all its branches included. A point's own are those of its path alone."""
-        return self.flops_per_step * (self.steps + self.branch_steps)
+        return self.flops_per_step * self.steps_taken
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,6 +181,18 @@ def evaluation_fingerprint(trainer: Trainer, config: Any) -> str:
     """What the trainer says of the evaluation set of a run; empty where it says nothing (the default)."""
     says = getattr(trainer, "evaluation_fingerprint", None)
     return str(says(config)) if says else ""
+
+
+HEADROOM = 1.15
+"""What a run may take over what is counted or measured: fragmentation, a larger evaluation batch."""
+
+
+def fitted(trainer: Trainer, config: Any, bytes: int) -> Any | None:
+    """The configuration as the trainer carries it out with so many bytes, or None where they are too few."""
+    says = getattr(trainer, "fitted", None)
+    if says:
+        return says(config, bytes)
+    return config if trainer.count(config).bytes <= bytes else None
 
 
 THREADS = "UNSL_THREADS"

@@ -3,14 +3,13 @@
 from pipeline.plan.account import Account, Accounts, SickNode, added
 from pipeline.plan.budget import Budget, Prices
 from pipeline.plan.cost import LONGEST_JOB_SHARE, Throughput, Timing, gather
-from pipeline.plan.devices import CPU, GPUS, HEADROOM, PROCESS_BYTES, Device, device_named, device_shown
-from pipeline.plan.memory import check_memory, explain, too_large
+from pipeline.plan.devices import CPU, GPUS, PROCESS_BYTES, Device, device_named, device_shown
+from pipeline.plan.memory import carried_out, check_memory, explain, in_parts, too_large
 from pipeline.plan.plan import Plan, PlannedCell, State, make_plan
 
 __all__ = [
     "CPU",
     "GPUS",
-    "HEADROOM",
     "LONGEST_JOB_SHARE",
     "PROCESS_BYTES",
     "Account",
@@ -25,11 +24,13 @@ __all__ = [
     "Throughput",
     "Timing",
     "added",
+    "carried_out",
     "check_memory",
     "device_named",
     "device_shown",
     "explain",
     "gather",
+    "in_parts",
     "make_plan",
     "too_large",
 ]

@@ -21,6 +21,7 @@ class Timing:
 
     flops_per_step: float
     steps: int
+    """Those of branches included."""
     seconds: float
 
 
@@ -63,7 +64,7 @@ class Throughput:
 
     def seconds(self, cell: Cell) -> float:
         """Predicted seconds of a whole cell on one worker."""
-        return cell.counts.steps * (self.overhead + cell.counts.flops_per_step / self.rate)
+        return cell.counts.steps_taken * (self.overhead + cell.counts.flops_per_step / self.rate)
 
 
 def gather(

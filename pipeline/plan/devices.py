@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from pipeline.errors import PipelineError, suggest
+from trainers import HEADROOM
 
 GPU_UTILISATION = 0.2
 """Assumed, until the study has measured its own: small models reach a twentieth of a GPU's peak, tuned large ones a
@@ -19,8 +20,6 @@ GPU_STEP_SECONDS = 5e-3
 """Assumed likewise: hundreds of kernels a step, about ten microseconds each to start."""
 PROCESS_BYTES = 512 * 2**20
 """GPU memory of a process before it allocates anything: the CUDA context and its kernels."""
-HEADROOM = 1.15
-"""A job may grow a little beyond what is counted or measured: fragmentation, a larger evaluation batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +46,11 @@ class Device:
     def needs(self, bytes: int, cells: int = 1) -> int:
         """Memory of a process that trains cells of so many bytes each."""
         return PROCESS_BYTES + math.ceil(HEADROOM * bytes * cells)
+
+    @property
+    def available(self) -> float:
+        """Bytes, as trainers count them, that one process may take; infinite where the memory is not known."""
+        return (self.bytes - PROCESS_BYTES) / HEADROOM if self.bytes else math.inf
 
     def holds(self, bytes: int, cells: int = 1) -> bool:
         """Whether such a process fits; True where the memory is not known."""

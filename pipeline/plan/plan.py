@@ -147,7 +147,7 @@ def make_plan(study: Study, store: Store, device: Device | str = "") -> Plan:
     target, assumed = _device(study, records.values(), device)
     here = {cell.id for cell in study.cells}
     left_behind = [record for record in records.values() if record.id not in here]
-    throughput = Throughput.fit(_timings(records.values(), target), target)
+    throughput = Throughput.fit(_timings(study, records.values(), target), target)
     why_changed = _changes(study, [cell for cell in study.cells if cell.id not in records], left_behind)
     planned = []
     for cell in study.cells:
@@ -189,11 +189,15 @@ def _used(record: CellRecord) -> Device:
     return CPU if record.device == "cpu" else device_shown(record.gpu or "gpu", record.gpu_bytes)
 
 
-def _timings(records: Iterable[CellRecord], device: Device) -> list[Timing]:
+def _timings(study: Study, records: Iterable[CellRecord], device: Device) -> list[Timing]:
+    """Of finished cells on a device. A record does not say how many steps went into branches: where the grid has any,
+    cells that left it are not counted."""
+    branch_steps = {cell.id: cell.counts.branch_steps for cell in study.cells}
+    branched = any(branch_steps.values())
     return [
-        Timing(flops_per_step=r.flops_per_step, steps=r.step, seconds=r.seconds)
+        Timing(flops_per_step=r.flops_per_step, steps=r.step + branch_steps.get(r.id, 0), seconds=r.seconds)
         for r in records
-        if r.finished and _used(r).name == device.name
+        if r.finished and _used(r).name == device.name and (r.id in branch_steps or not branched)
     ]
 
 

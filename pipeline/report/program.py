@@ -115,13 +115,13 @@ def _recorded(fit: Fit, *, wrapped: bool) -> Program | None:
     names = fit.columns
     recorder, kept = _Recorder(len(names)), _Tape()
     total: Any = 0.0
-    for member in fit.predictors:
+    for member, share in zip(fit.predictors, fit.shares, strict=True):
         form = member.form
         p = {name: tape.Node(kept, 0, float(raw)) for name, raw in zip(form.parameters, member.raw, strict=True)}
         z = {name: _Traced(recorder, k) - form.frame.centre[name] for k, name in enumerate(names)}
         out = form.log_y(p, {name: tape.Node(kept, 0, one) if wrapped else one for name, one in z.items()})
-        total = total + (out.value if isinstance(out, tape.Node) else out)
-    answer = total * (1 / len(fit.predictors))
+        total = total + (out.value if isinstance(out, tape.Node) else out) * share
+    answer = total * 1.0
     return _needed(recorder, names, answer.register) if isinstance(answer, _Traced) else None
 
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 
-from pipeline.plan import HEADROOM, PROCESS_BYTES
+from pipeline.plan import PROCESS_BYTES
 from pipeline.store import Used
 from pipeline.study import Cell
+from trainers import HEADROOM
 
 FINEST_SHARE = 0.01
 """Shares are rounded up to this; Ray counts fractions of a GPU in ten-thousandths."""

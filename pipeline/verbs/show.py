@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.plan import Plan, Prices, explain, too_large
+from pipeline.plan import Plan, Prices, explain, in_parts, too_large
 from pipeline.run import clock
 from pipeline.store import CellRecord
 from pipeline.verbs.terminal import table as _table
@@ -55,9 +55,12 @@ def plan(made: Plan, prices: Prices, *, all_cells: bool) -> None:
         f"to run: {facts['remaining_flops']:.2e} FLOPs, {clock(facts['remaining_seconds'])} on one {device.name} "
         f"({how}): {hours}"
     )
+    waiting = made.to_run(retry_failed=True)
+    for line in in_parts(made.study, waiting, device):
+        print(line)
     if made.device_assumed:
         print(f"no GPU was named or seen yet, so this is for one {device.name}: --device-type names another")
-        if large := too_large(made.to_run(retry_failed=True), device):
+        if large := too_large(made.study, waiting, device):
             print(explain(made.study, large, device))
 
 

@@ -10,6 +10,7 @@ Where to look, in the order of reading:
     trainer.py         the configuration, what a run costs, a batch, its loss and its metrics
     ../loop            the step around that loss (single_model.py) and the loop around that step (cohort.py)
     architectures.py   the models and their exact size, by arithmetic
+    memory.py          what a model keeps of a sequence for its backward pass, by arithmetic
     text.py            the corpus: sources, the validation split, vocabularies, the cache
     downstream.py      zero-shot tasks as lm-evaluation-harness asks them
 """

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any
 
 ARCHITECTURES = ("gpt2", "llama", "mamba2")
 INITIAL_DEVIATION = 0.5
@@ -67,10 +69,33 @@ def build_model(config):
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(config.seed)
         model = transformers.AutoModelForCausalLM.from_config(_model_config(config, transformers))
-        for parameter in model.parameters():
+        for name, parameter in model.named_parameters():
             if parameter.dim() >= 2:
                 parameter.mul_(config.init_scale)
+            if config.widening != 1 and is_embedding(name):
+                parameter.mul_(math.sqrt(config.widening))
     return model.train()
+
+
+def is_embedding(name: str) -> bool:
+    """Whether a weight is one of tokens or positions, by its name in transformers."""
+    return any(part in name for part in ("wte", "wpe", "embed"))
+
+
+def rate_factors(config, weights: Mapping[str, Any]) -> dict[str, float]:
+    """The share of the learning rate of every weight that has not the whole: matrices whose inputs are of the width."""
+    if config.widening == 1:
+        return {}
+    return {
+        name: 1 / config.widening for name, weight in weights.items() if weight.dim() == 2 and not is_embedding(name)
+    }
+
+
+def checkpoint_blocks(model) -> None:
+    """Let every block be computed again in the backward pass."""
+    # The older name warns where transformers has the newer one.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False, "preserve_rng_state": False})
 
 
 def _model_config(config, transformers):
@@ -99,7 +124,7 @@ def _model_config(config, transformers):
     if config.architecture == "llama":
         return transformers.LlamaConfig(
             hidden_size=config.width,
-            intermediate_size=_gated_width(config),
+            intermediate_size=gated_width(config),
             num_hidden_layers=config.depth,
             num_attention_heads=heads,
             num_key_value_heads=heads,
@@ -121,21 +146,32 @@ def _model_config(config, transformers):
     )
 
 
-def _gated_width(config) -> int:
-    """In multiples of 8, as matrix units like them."""
+def gated_width(config) -> int:
+    """Hidden width of a gated perceptron, in multiples of 8, as matrix units like them."""
     return 8 * max(1, round(GATED_EXPANSION * config.width / 8))
 
 
-def _block_parameters(config) -> int:
+def block_weights(config) -> int:
+    """Weights of a block's products and convolutions."""
     width = config.width
     if config.architecture == "gpt2":
-        return 12 * width**2 + 13 * width
+        return 12 * width**2
     if config.architecture == "llama":
-        return 4 * width**2 + 3 * width * _gated_width(config) + 2 * width
+        return 4 * width**2 + 3 * width * gated_width(config)
+    inner, convolved = 2 * width, 2 * width + 2 * config.state_size
+    return width * (inner + convolved + inner // config.head_size) + convolved * CONVOLUTION + inner * width
+
+
+def _block_parameters(config) -> int:
+    """With biases and norms."""
+    weights, width = block_weights(config), config.width
+    if config.architecture == "gpt2":
+        return weights + 13 * width
+    if config.architecture == "llama":
+        return weights + 2 * width
     inner, heads = 2 * width, 2 * width // config.head_size
     convolved = inner + 2 * config.state_size
-    projected = inner + convolved + heads
-    return width + width * projected + convolved * (CONVOLUTION + 1) + 3 * heads + inner + inner * width
+    return weights + width + convolved + 3 * heads + inner
 
 
 def _block_products(config) -> int:
@@ -145,7 +181,7 @@ def _block_products(config) -> int:
     if config.architecture == "gpt2":
         return attention + 8 * length * width**2
     if config.architecture == "llama":
-        return attention + 3 * length * width * _gated_width(config)
+        return attention + 3 * length * width * gated_width(config)
     inner, heads, state = 2 * width, 2 * width // config.head_size, config.state_size
     convolved = inner + 2 * state
     chunk = min(CHUNK, length)

@@ -13,7 +13,10 @@ overfitting is visible. Measured on text that no run trains on:
 
 FLOPs are those of matrix products and convolutions, two for a multiply-add, with attention over the full square of
 positions: once forward and twice backward. Kernels that recompute or that skip masked positions do not change the
-count. Weights are in single precision; on a GPU products run in bfloat16 (autocast).
+count. Weights are in single precision; on a GPU products run in bfloat16 (autocast). What a run takes
+of its memory is counted in memory.py.
+
+With `base_width` one learning rate serves models of all widths (trainers/loop/parametrisation.py).
 
 Version 2: runs whose rate decays are measured where it has decayed and nowhere else (trainers/loop/schedules.py), and
 `constant` is the default, so that the points of a run are of one kind; and the training text is a sample of the whole
@@ -33,18 +36,31 @@ import numpy as np
 
 from trainers.contract import Context, Counts, End, Point, check_config
 from trainers.data import EpochOrder, nested_subset
-from trainers.language.architectures import ARCHITECTURES, build_model, forward_products, parameters, width_for
+from trainers.language.architectures import (
+    ARCHITECTURES,
+    build_model,
+    checkpoint_blocks,
+    forward_products,
+    parameters,
+    rate_factors,
+    width_for,
+)
 from trainers.language.downstream import Task, common_sense, load_task
+from trainers.language.memory import copy_bytes, part_bytes
 from trainers.language.text import BYTES, Pack, pack
 from trainers.loop import (
     DataIdentity,
     SingleModel,
     branch_steps,
+    fitted,
     measured_steps,
     schedule_rules,
     state_bytes,
     train_cohorts,
 )
+
+FEWEST_TOKENS = 4_096
+"""Of a part of a batch, before blocks are computed again: with fewer rows, products leave most of a GPU idle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +71,9 @@ class LanguageConfig:
     """`gpt2`, `llama` or `mamba2`."""
     width: int = 128
     """Width of the residual stream, a multiple of head_size."""
+    base_width: int = field(default=0, metadata={"added": True})
+    """Above 0, other widths take over learning rate and initial weights of this one, by maximal update parametrisation
+    (trainers/loop/parametrisation.py); 0 is the standard parametrisation."""
     depth: int = 4
     """Blocks."""
     head_size: int = 32
@@ -83,7 +102,10 @@ class LanguageConfig:
     batch_size: int = 2_048
     """Tokens a step, a multiple of context_length."""
     accumulation: int = field(default=1, metadata={"execution": True})
-    """Parts that a batch is processed in, one after another, where it does not fit in memory at once."""
+    """Parts that a batch is processed in, one after another; on a GPU more where its memory asks for them."""
+    checkpointing: bool = field(default=False, metadata={"execution": True, "added": True})
+    """Whether blocks are computed again in the backward pass instead of kept; on a GPU also where only small parts
+    of a batch would fit otherwise."""
     learning_rate: float = 3e-3
     """Peak learning rate of AdamW."""
     schedule: str = "constant"
@@ -115,6 +137,7 @@ class LanguageConfig:
             self,
             **schedule_rules(self),
             architecture=(self.architecture in ARCHITECTURES, f"one of {', '.join(ARCHITECTURES)}"),
+            base_width=(self.base_width >= 0, "at least 0"),
             depth=(self.depth >= 1, "at least 1"),
             head_size=(self.head_size >= 2 and self.head_size % 2 == 0, "even and at least 2"),
             state_size=(self.state_size >= 1, "at least 1"),
@@ -155,6 +178,11 @@ class LanguageConfig:
         )
 
     @property
+    def widening(self) -> float:
+        """How much wider than the base a model is that has one; 1 in the standard parametrisation."""
+        return self.width / self.base_width if self.base_width else 1.0
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """Downstream tasks by name or path."""
         return tuple(task.strip() for task in self.downstream.split(",")) if self.downstream else ()
@@ -171,17 +199,18 @@ class Language:
     def count(self, config: LanguageConfig) -> Counts:
         total, without_embeddings = parameters(config)
         sequences = config.batch_size // config.context_length
-        tokens = config.batch_size // config.accumulation
-        # A block keeps about 16 widths a token for its backward pass, and the logits are kept three times.
-        activations = 4 * tokens * (16 * config.depth * config.width + 3 * config.vocabulary)
         return Counts(
             parameters=total,
             parameters_without_embeddings=without_embeddings,
             flops_per_step=6.0 * sequences * forward_products(config),
             steps=config.steps,
             branch_steps=branch_steps(config, self.evaluation_steps(config)),
-            bytes=state_bytes(config) * total + activations,
+            bytes=state_bytes(config) * total + copy_bytes(config) + part_bytes(config),
         )
+
+    def fitted(self, config: LanguageConfig, bytes: int) -> LanguageConfig | None:
+        sequences = config.batch_size // config.context_length
+        return fitted(self, config, bytes, examples=sequences, fewest=math.ceil(FEWEST_TOKENS / config.context_length))
 
     def evaluation_steps(self, config: LanguageConfig) -> tuple[int, ...]:
         return measured_steps(config, first=16)
@@ -189,7 +218,14 @@ class Language:
     def cohort_key(self, config: LanguageConfig) -> tuple:
         # Cells of a cohort are trained one after another: see the module's docstring.
         shape = (config.architecture, config.width, config.depth, config.head_size, config.state_size)
-        return (*shape, config.vocabulary, config.context_length, config.batch_size, config.accumulation)
+        return (
+            *shape,
+            config.base_width,
+            config.vocabulary,
+            config.context_length,
+            config.batch_size,
+            config.accumulation,
+        )
 
     def train(self, configs: Sequence[LanguageConfig], context: Context) -> Iterator[Point | End]:
         return train_cohorts(LanguageModel, self, configs, context, together=False)
@@ -202,11 +238,16 @@ class LanguageModel(SingleModel):
         self.text = open_text(self.config)
         self.windows = Windows(self.text, self.config)
         self.model = build_model(self.config).to(self.device)
+        if self.config.checkpointing:
+            checkpoint_blocks(self.model)
         self.forward = self.compiled(self.model)
         self.tasks = _load_tasks(self.config, self.text)
         return dict(self.model.named_parameters()), DataIdentity(
             kind="text", name=self.config.text, digest=self.text.digest
         )
+
+    def rate_factors(self) -> dict[str, float]:
+        return rate_factors(self.config, self.weights)
 
     def batch(self) -> list[np.ndarray]:
         return np.array_split(self.windows.batch(self.step), self.config.accumulation)
@@ -226,7 +267,8 @@ class LanguageModel(SingleModel):
     def logits(self, tokens):
         """Logits (sequences, positions, vocabulary) for tokens (sequences, positions)."""
         with self.low_precision():
-            return self.forward(tokens, use_cache=False).logits
+            scores = self.forward(tokens, use_cache=False).logits
+        return scores if self.config.widening == 1 else scores / self.config.widening
 
     def _on_device(self, tokens: np.ndarray):
         import torch

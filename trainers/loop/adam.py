@@ -24,8 +24,9 @@ class Adam:
     def update(self, step: int, *, learning_rate, decay=None) -> None:
         """One update of every row from `gradient`, after `step` finished updates.
 
-        `learning_rate` is a tensor of shape (models, 1), or a float for one model alone. `decay` has the same form:
-        learning rate times weight decay, the share of the weights that this update takes away; None takes none.
+        `learning_rate` is a tensor of shape (models, 1) or (models, weights), or a float for one model alone. `decay`,
+        of shape (models, 1) or a float, is learning rate times weight decay, the share of the weights that this update
+        takes away; None takes none.
         """
         import torch
 

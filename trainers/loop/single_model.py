@@ -1,7 +1,8 @@
 """The step of one torch model that trains by itself: a batch in parts, clipping, AdamW, and data that stay the same.
 
 A domain prepares its model and its data and says what a batch, its loss and its metrics are. On a GPU, products run in
-bfloat16 where the domain asks for it, and long runs are compiled; weights stay in single precision.
+bfloat16 where the domain asks for it, long runs are compiled, and a batch is cut into as many parts as the memory that
+is free there asks for; weights stay in single precision.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from trainers.contract import Checkpoint, Trainer, TrainerError
 from trainers.loop.cohort import Cohort
+from trainers.loop.memory import fitted_to_device
 from trainers.loop.schedules import learning_rate_factor
 
 BETAS = (0.9, 0.95)
@@ -41,8 +43,10 @@ class SingleModel(Cohort):
 
     def __init__(self, trainer: Trainer, configs: Sequence[Any], cells: Sequence[int], device: str):
         super().__init__(trainer, configs, cells, device)
+        if self.on_gpu:
+            self.config = fitted_to_device(trainer, self.config, device)
         self.weights, self.data = self.prepare()
-        self.optimiser = _adamw(self.weights.values(), self.config)
+        self.optimiser = _adamw(self.weights, self.config, self.rate_factors())
 
     @abc.abstractmethod
     def prepare(self) -> tuple[Mapping[str, Any], DataIdentity]:
@@ -60,12 +64,17 @@ class SingleModel(Cohort):
     def metrics(self) -> dict[str, float]:
         """Every metric of the model as it is. Training state is not touched."""
 
+    def rate_factors(self) -> Mapping[str, float]:
+        """The share of the learning rate that each weight has, by name; those without one have the whole."""
+        return {}
+
     def update(self) -> None:
         import torch
 
         config = self.config
         for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(config, self.step, branch=self.branch)
+            rate = config.learning_rate * learning_rate_factor(config, self.step, branch=self.branch)
+            group["lr"] = group["factor"] * rate
         for part in self.batch():
             (self.loss(part) / config.accumulation).backward()
         if config.gradient_clip:
@@ -119,18 +128,23 @@ class SingleModel(Cohort):
             moments["step"].fill_(step)
 
 
-def _adamw(parameters: Iterable, config):
+def _adamw(weights: Mapping[str, Any], config, factors: Mapping[str, float]):
     """torch's AdamW with all its arithmetic in one kernel; norms, biases and other vectors do not decay.
 
     Its moments are there from the start, so that a checkpoint has them to be written to.
     """
     import torch
 
-    parameters = [parameter for parameter in parameters if parameter.requires_grad]
+    groups = {(True, 1.0): [], (False, 1.0): []}
+    for name, weight in weights.items():
+        if weight.requires_grad:
+            groups.setdefault((weight.dim() >= 2, factors.get(name, 1.0)), []).append(weight)
+    # A weight's decay is of the whole learning rate, whatever its share of it.
     groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+        {"params": params, "weight_decay": config.weight_decay * decays / factor, "factor": factor}
+        for (decays, factor), params in groups.items()
     ]
+    parameters = [weight for group in groups for weight in group["params"]]
     optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, eps=EPSILON, fused=True)
     for parameter in parameters:
         optimiser.state[parameter] = {

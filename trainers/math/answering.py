@@ -15,13 +15,14 @@ groups of k averaged) and `pass_error`, the chance that none of k is right (the 
 include inference.
 
 Cells of one shape train as one program (`trainers.math.transformer`), in single precision: the models are too small for
-half precision to pay, and memorising is sensitive to it. FLOPs are counted as `trainers.math.transformer` says.
+half precision to pay, and memorising is sensitive to it. FLOPs are counted as `trainers.math.transformer` says. With
+`base_width` one learning rate serves models of all widths (trainers/loop/parametrisation.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,7 +38,7 @@ from trainers.loop import (
     state_bytes,
     train_cohorts,
 )
-from trainers.math.transformer import KeyValueCache, Shape, decay_mask, initial_weights, logits, views
+from trainers.math.transformer import KeyValueCache, Shape, decay_mask, initial_weights, logits, rate_mask, views
 from trainers.math.votes import result_codes, vote_and_pass_errors, vote_sizes
 
 TEST_SEED = 0x7E57
@@ -63,6 +64,9 @@ class AnsweringConfig:
 
     width: int = 64
     """Width of the residual stream."""
+    base_width: int = field(default=0, metadata={"added": True})
+    """Above 0, other widths take over learning rate and initial weights of this one, by maximal update parametrisation
+    (trainers/loop/parametrisation.py); 0 is the standard parametrisation."""
     depth: int = 2
     """Blocks, each attention and perceptron."""
     heads: int = 4
@@ -100,6 +104,7 @@ class AnsweringConfig:
         fits = self.heads >= 1 and self.width % self.heads == 0
         return schedule_rules(self) | {
             "width": (self.width >= 1 and fits, f"a positive multiple of heads = {self.heads}"),
+            "base_width": (self.base_width >= 0, "at least 0"),
             "depth": (self.depth >= 1, "at least 1"),
             "heads": (self.heads >= 1, "at least 1"),
             "steps": (self.steps >= 1, "at least 1"),
@@ -149,7 +154,12 @@ class AnsweringTrainer:
         form = self.format(config)
         length = form.question + form.answer - 1
         return Shape(
-            vocabulary=form.vocabulary, length=length, width=config.width, depth=config.depth, heads=config.heads
+            vocabulary=form.vocabulary,
+            length=length,
+            width=config.width,
+            depth=config.depth,
+            heads=config.heads,
+            base_width=config.base_width,
         )
 
     def count(self, config) -> Counts:
@@ -161,7 +171,10 @@ class AnsweringTrainer:
             flops_per_step=shape.training_flops(**batch),
             steps=config.steps,
             branch_steps=branch_steps(config, self.evaluation_steps(config)),
-            bytes=state_bytes(config) * shape.parameters + shape.activation_bytes(**batch),
+            # The gradient of the logits comes on top of what is kept.
+            bytes=state_bytes(config) * shape.parameters
+            + shape.kept_bytes(**batch)
+            + 4 * batch["sequences"] * batch["predicted"] * shape.vocabulary,
         )
 
     def evaluation_steps(self, config) -> tuple[int, ...]:
@@ -197,6 +210,8 @@ class TransformerCohort(Cohort):
         self.weights = torch.from_numpy(np.stack(rows)).to(self.device)
         self.named = views(self.shape, self.weights)
         mask = torch.from_numpy(decay_mask(self.shape)).to(self.device)
+        factors = rate_mask(self.shape)
+        self.rate_mask = None if factors is None else torch.from_numpy(factors).to(self.device)
         self.optimiser = Adam(self.weights, betas=BETAS, epsilon=EPSILON, decay_mask=mask)
         # Questions that a run never reaches are not made.
         reached = [min(c.dataset_size, c.steps * c.batch_size) for c in self.configs]
@@ -257,7 +272,8 @@ class TransformerCohort(Cohort):
         ]
         decays = [rate * config.weight_decay for rate, config in zip(rates, self.configs, strict=True)]
         decay = self._column(decays) if any(decays) else None
-        self.optimiser.update(self.step, learning_rate=self._column(rates), decay=decay)
+        rate = self._column(rates) if self.rate_mask is None else self._column(rates) * self.rate_mask
+        self.optimiser.update(self.step, learning_rate=rate, decay=decay)
 
     def measure(self) -> dict[int, dict[str, list[float]]]:
         import torch

@@ -13,6 +13,8 @@ Version 2: before, training examples had test patterns by chance, at 16 bits mos
 Cells of one shape train as one batched program: weights are stacked along a leading axis of models, every product is a
 batched matrix product and Adam (`trainers.loop`) runs on one flat tensor, with a learning rate a model.
 
+With `base_width` one learning rate serves models of all widths (trainers/loop/parametrisation.py).
+
 FLOPs are those of the matrix products, two for a multiply-add: 2 for the forward pass, 2 for the gradient of every
 weight and 2 for the gradient of every layer's input but the first's.
 """
@@ -22,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 
@@ -30,7 +32,7 @@ import numpy as np
 
 from trainers.contract import Context, Counts, End, Point, check_config
 from trainers.data import EpochOrder
-from trainers.loop import Adam, Cohort, log_spaced_steps, train_cohorts
+from trainers.loop import Adam, Cohort, log_spaced_steps, rate_factors, train_cohorts
 
 TEST_SEED = 0x7E57
 """Seed of the test examples, the same for every cell: differences between cells are not differences of test sets."""
@@ -61,6 +63,9 @@ class ParityConfig:
     """Probability that a label is flipped, in training and in test."""
     width: int = 64
     """Neurons of each hidden layer."""
+    base_width: int = field(default=0, metadata={"added": True})
+    """Above 0, other widths take over learning rate and initial weights of this one, by maximal update parametrisation
+    (trainers/loop/parametrisation.py); 0 is the standard parametrisation."""
     depth: int = 1
     """Hidden layers."""
     dataset_size: int = 1_000_000
@@ -87,6 +92,7 @@ class ParityConfig:
             parity_bits=(1 <= self.parity_bits <= self.bits, f"between 1 and bits = {self.bits}"),
             label_noise=(0 <= self.label_noise < 0.5, "at least 0 and below 0.5"),
             width=(self.width >= 1, "at least 1"),
+            base_width=(self.base_width >= 0, "at least 0"),
             depth=(self.depth >= 1, "at least 1"),
             dataset_size=(self.dataset_size >= 1, "at least 1"),
             steps=(self.steps >= 1, "at least 1"),
@@ -115,13 +121,14 @@ class Parity:
         weights = sum(a * b for a, b in layers)
         parameters = weights + sum(b for _, b in layers)
         first = layers[0][0] * layers[0][1]
-        activations = config.batch_size * sum(_sizes(config))
+        # A step keeps every layer of its batch; a measurement has two layers of the test examples at once.
+        measuring = config.test_size * (config.bits + 2 * config.width)
         return Counts(
             parameters=parameters,
             parameters_without_embeddings=parameters,
             flops_per_step=2.0 * config.batch_size * (3 * weights - first),
             steps=config.steps,
-            bytes=4 * (4 * parameters + 2 * activations),
+            bytes=4 * (4 * parameters + max(2 * kept_numbers(config), measuring)),
         )
 
     def evaluation_steps(self, config: ParityConfig) -> tuple[int, ...]:
@@ -134,7 +141,8 @@ class Parity:
     def cohort_key(self, config: ParityConfig) -> tuple:
         if config.width > WIDEST_COHORT:
             return (config,)
-        return (*_sizes(config), config.parity_bits, config.steps, config.batch_size, config.test_size)
+        shape = (*_sizes(config), config.base_width)
+        return (*shape, config.parity_bits, config.steps, config.batch_size, config.test_size)
 
     def train(self, configs: Sequence[ParityConfig], context: Context) -> Iterator[Point | End]:
         return train_cohorts(PerceptronCohort, self, configs, context, together=True)
@@ -154,6 +162,8 @@ class PerceptronCohort(Cohort):
         self.layers = self._layers()
         self.optimiser = Adam(self.weights, betas=BETAS, epsilon=EPSILON)
         self.learning_rate = self._column([config.learning_rate for config in self.configs])
+        if (factors := _rate_mask(self.config)) is not None:
+            self.learning_rate = self.learning_rate * torch.from_numpy(factors).to(self.device)
         decays = [config.learning_rate * config.weight_decay for config in self.configs]
         self.decay = self._column(decays) if any(decays) else None
         self.noise = self._column([config.label_noise for config in self.configs])[:, 0]
@@ -307,10 +317,32 @@ def _initial_weights(config: ParityConfig) -> np.ndarray:
     """He-normal weights and zero biases as one flat vector of shape (parameters,), float32."""
     random = np.random.default_rng((config.seed, 3))
     pieces = []
-    for fan_in, fan_out in pairwise(_sizes(config)):
+    for layer, (fan_in, fan_out) in enumerate(pairwise(_sizes(config))):
         deviation = config.init_scale * math.sqrt(2 / fan_in)
+        if layer == config.depth and config.base_width:
+            deviation *= math.sqrt(config.base_width / config.width)
         pieces += [random.normal(0, deviation, fan_in * fan_out), np.zeros(fan_out)]
     return np.concatenate(pieces).astype(np.float32)
+
+
+def _rate_mask(config: ParityConfig) -> np.ndarray | None:
+    """Every weight's share of the learning rate, as `_initial_weights`; None where all have the whole."""
+    if config.base_width in (0, config.width):
+        return None
+
+    def shapes(of: ParityConfig) -> dict:
+        return dict(enumerate(pairwise(_sizes(of))))
+
+    factors = rate_factors(shapes(config), shapes(replace(config, width=config.base_width)), inputs=slice(0, 1))
+    pieces = []
+    for layer, (fan_in, fan_out) in shapes(config).items():
+        pieces += [np.full(fan_in * fan_out, factors[layer], np.float32), np.ones(fan_out, np.float32)]
+    return np.concatenate(pieces)
+
+
+def kept_numbers(config: ParityConfig) -> int:
+    """What the forward pass of a batch keeps for the backward pass, in single precision."""
+    return config.batch_size * sum(_sizes(config))
 
 
 def _sizes(config: ParityConfig) -> tuple[int, ...]:

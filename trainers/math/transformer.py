@@ -12,10 +12,12 @@ forward and twice backward. Recomputation inside an attention kernel is not coun
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+
+from trainers.loop import rate_factors
 
 EXPANSION = 4
 """Width of the hidden layer of a block's perceptron over the model's width."""
@@ -33,6 +35,19 @@ class Shape:
     depth: int
     """Blocks, each attention and perceptron."""
     heads: int
+    base_width: int = 0
+    """Of maximal update parametrisation; 0 is the standard one."""
+
+    @property
+    def widening(self) -> float:
+        """How much wider than the base a model is that has one; 1 in the standard parametrisation."""
+        return self.width / self.base_width if self.base_width else 1.0
+
+    @property
+    def attention_scale(self) -> float | None:
+        """What products of query and key are multiplied by; None is one over the root of a head's width."""
+        head = self.width / self.heads
+        return None if self.widening == 1 else 1 / math.sqrt(head * self.widening)
 
     @cached_property
     def layout(self) -> dict[str, tuple[int, int]]:
@@ -64,12 +79,13 @@ class Shape:
         block = inputs * (4 + 2 * EXPANSION) * width**2 + 2 * inputs**2 * width
         return 6.0 * sequences * (self.depth * block + predicted * width * self.vocabulary)
 
-    def activation_bytes(self, *, sequences: int, inputs: int, predicted: int) -> int:
-        """What the backward pass keeps in single precision: per block about 8 widths and 2 hidden layers a token."""
-        tokens = sequences * inputs
-        return 4 * (
-            tokens * self.depth * (8 + 2 * EXPANSION) * self.width + 3 * sequences * predicted * self.vocabulary
-        )
+    def kept_bytes(self, *, sequences: int, inputs: int, predicted: int) -> int:
+        """What a forward pass keeps for the backward pass, in single precision: of a token and block its norms, query,
+        key, value, what is read, and two hidden layers; of a predicted token its norm and the logarithms of its logits.
+        """
+        width = self.width
+        block = (6 + 3 + 1 + 2 * EXPANSION) * width + self.heads + 4
+        return 4 * sequences * (inputs * self.depth * block + predicted * (3 * width + self.vocabulary + 2))
 
 
 def initial_weights(shape: Shape, *, seed: int, scale: float) -> np.ndarray:
@@ -81,6 +97,10 @@ def initial_weights(shape: Shape, *, seed: int, scale: float) -> np.ndarray:
             pieces.append(np.ones(columns))
             continue
         deviation = scale / math.sqrt(shape.width if name in ("tokens", "positions") else rows)
+        if name in ("tokens", "positions"):
+            deviation *= math.sqrt(shape.widening)
+        if name == "logits":
+            deviation /= math.sqrt(shape.widening)
         if name.endswith(("attention_out", "down")):
             deviation /= math.sqrt(2 * shape.depth)
         pieces.append(random.normal(0, deviation, rows * columns))
@@ -94,6 +114,16 @@ def decay_mask(shape: Shape) -> np.ndarray:
             np.full(rows * columns, not name.endswith("norm"), np.float32)
             for name, (rows, columns) in shape.layout.items()
         ]
+    )
+
+
+def rate_mask(shape: Shape) -> np.ndarray | None:
+    """Every weight's share of the learning rate, float32, shape (weights,); None where all have the whole."""
+    if shape.widening == 1:
+        return None
+    factors = rate_factors(shape.layout, replace(shape, width=shape.base_width).layout, inputs=slice(0, 1))
+    return np.concatenate(
+        [np.full(rows * columns, factors[name], np.float32) for name, (rows, columns) in shape.layout.items()]
     )
 
 
@@ -151,7 +181,7 @@ def logits(shape: Shape, named: dict, tokens, *, predicted: int, cache: KeyValue
         query, key, value = mixed.permute(2, 0, 3, 1, 4)
         if cache:
             key, value = cache.extend(block, key, value)
-        read = scaled_dot_product_attention(query, key, value, is_causal=length > 1)
+        read = scaled_dot_product_attention(query, key, value, is_causal=length > 1, scale=shape.attention_scale)
         read = read.transpose(1, 2).reshape(models, rows, width)
         stream = torch.baddbmm(stream, read, named[f"{block}.attention_out"])
         inputs = _normalised(stream, named[f"{block}.perceptron_norm"])

@@ -71,6 +71,16 @@ def network(kind: str, width: float) -> tuple[Layer, ...]:
     return (*body, Layer(inputs=hidden, outputs=ACTIONS + 1))
 
 
+def kept_numbers(kind: str, width: float) -> int:
+    """What the forward pass of one frame keeps for the backward pass, in single precision."""
+    layers = network(kind, width)
+    kept = 3 * SIDE**2 + sum(layer.outputs * layer.side**2 for layer in layers[:-1]) + ACTIONS
+    if kind == "nature":
+        return kept
+    # Every pool keeps where its maxima were, in two numbers each, and its output goes on to the next layer.
+    return kept + sum(3 * stage.outputs * (stage.side // 2) ** 2 for stage in (layers[0], layers[5], layers[10]))
+
+
 class Agent:
     """Policy and value of one network. All weights lie in one flat tensor, and so do their gradients and moments."""
 

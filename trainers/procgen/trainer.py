@@ -33,7 +33,7 @@ import numpy as np
 
 from trainers.contract import Checkpoint, Context, Counts, End, Point, reserved_threads
 from trainers.loop import Adam, Cohort, Interrupted, log_spaced_steps, train_cohorts
-from trainers.procgen.agent import Agent, Layer, network
+from trainers.procgen.agent import Agent, Layer, kept_numbers, network
 from trainers.procgen.config import ProcgenConfig
 from trainers.procgen.environments import ACTIONS, SIDE, Games, engine_seeds, normalised, play_once, test_games
 from trainers.procgen.ppo import Experience, RewardScale, learn, play
@@ -58,15 +58,16 @@ class Procgen:
     def count(self, config: ProcgenConfig) -> Counts:
         layers = _layers(config)
         parameters = sum(layer.weights + layer.outputs for layer in layers)
-        # Frames and what is kept of a step; then the activations of a minibatch and their gradients.
+        # Frames and what is kept of a step; then what a minibatch keeps, and the gradients around its largest layer.
         rollout = config.batch_size * (3 * SIDE**2 + 4 * (ACTIONS + 8))
-        activations = config.batch_size // config.minibatches * sum(layer.outputs * layer.side**2 for layer in layers)
+        gradients = 2 * max(layer.outputs * layer.side**2 for layer in layers)
+        minibatch = config.batch_size // config.minibatches * (kept_numbers(config.network, config.width) + gradients)
         return Counts(
             parameters=parameters,
             parameters_without_embeddings=parameters,
             flops_per_step=acting_flops(config) + learning_flops(config),
             steps=config.steps,
-            bytes=4 * (4 * parameters + 2 * activations) + rollout,
+            bytes=4 * (4 * parameters + minibatch) + rollout,
         )
 
     def threads(self, config: ProcgenConfig) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 EPSILON = 1e-6
 EXPANSION = 4
 """Hidden width of a perceptron over the model's, and output of a bottleneck over its inner channels."""
@@ -47,6 +49,17 @@ def norm_layout(name: str, width: int) -> dict:
     return {name: (width,), f"{name}_bias": (width,)}
 
 
-def token_activations(config) -> int:
-    """About how many numbers a picture the backward pass of a network of patches keeps."""
-    return patches_a_side(config) ** 2 * config.depth * (8 + 2 * EXPANSION) * config.width
+def run_block(config, compute: Callable, *inputs):
+    """What a block computes; with checkpointing nothing inside is kept, and the backward pass computes it again."""
+    if not config.checkpointing:
+        return compute(*inputs)
+    from torch.utils.checkpoint import checkpoint
+
+    return checkpoint(compute, *inputs, use_reentrant=False, preserve_rng_state=False)
+
+
+def patch_bytes(config) -> int:
+    """What a picture keeps before and behind the blocks of a network of patches, in bytes with products in bfloat16:
+    its patches, and the last block's output in single precision with its norm."""
+    tokens = patches_a_side(config) ** 2
+    return 2 * 3 * config.resolution**2 + 4 * tokens * (config.width + 2) + (4 + 2) * config.width

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from trainers.loop import Kept
 from trainers.vision.layers import (
     EXPANSION,
     norm_layout,
     normalised,
+    patch_bytes,
     patch_layout,
     patches,
     patches_a_side,
     perceptron,
     perceptron_layout,
+    run_block,
 )
 
 
@@ -30,11 +33,27 @@ def products(config) -> tuple[int, int]:
     return 3 * config.resolution**2 * width, config.depth * block
 
 
+def kept(config) -> Kept:
+    width, tokens = config.width, patches_a_side(config) ** 2
+    norms = 2 * 4 * (width + 2)
+    mixed = 2 * (width + 2 * max(1, width // 2) * width // tokens)
+    hidden = 2 * (width + 2 * EXPANSION * width)
+    return Kept(
+        blocks=(tokens * (norms + mixed + hidden),) * config.depth,
+        inputs=(2 * tokens * width,) * config.depth,
+        rest=patch_bytes(config),
+    )
+
+
 def features(config, weights: dict, pictures):
     stream = patches(config, weights, pictures)
-    for block in range(config.depth):
-        inputs = normalised(weights, f"{block}.token_norm", stream).transpose(1, 2)
-        stream = stream + perceptron(weights, f"{block}.token", inputs).transpose(1, 2)
-        inputs = normalised(weights, f"{block}.channel_norm", stream)
-        stream = stream + perceptron(weights, f"{block}.channel", inputs)
+    for number in range(config.depth):
+        stream = run_block(config, _block, weights, number, stream)
     return normalised(weights, "norm", stream).mean(1)
+
+
+def _block(weights: dict, number: int, stream):
+    inputs = normalised(weights, f"{number}.token_norm", stream).transpose(1, 2)
+    stream = stream + perceptron(weights, f"{number}.token", inputs).transpose(1, 2)
+    inputs = normalised(weights, f"{number}.channel_norm", stream)
+    return stream + perceptron(weights, f"{number}.channel", inputs)

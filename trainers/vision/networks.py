@@ -12,14 +12,16 @@ the gradient of the pictures themselves. Recomputation inside an attention kerne
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from trainers import loop
+from trainers.loop import COPY_BYTES, Kept
 from trainers.vision import mixer, resnet, vit
-from trainers.vision.layers import token_activations
 
 EMBEDDINGS = ("patches", "class_token", "positions", "stem", "head")
 """Weights that touch pictures, positions or classes."""
@@ -35,8 +37,8 @@ class Architecture:
     """How many numbers the head reads."""
     products: Callable[..., tuple[int, int]]
     """Multiply-adds of one picture forward: of the layer that reads the pictures, and of all other layers."""
-    activations: Callable[..., int]
-    """About how many numbers a picture the backward pass needs."""
+    kept: Callable[..., Kept]
+    """What the forward pass of one picture keeps up to its features, with products in bfloat16."""
     features: Callable
     """Features (pictures, features) from (configuration, weights, pictures)."""
     patch_sizes: Callable[..., bool]
@@ -56,7 +58,7 @@ ARCHITECTURES = {
         layout=vit.layout,
         feature_count=lambda config: config.width,
         products=vit.products,
-        activations=token_activations,
+        kept=vit.kept,
         features=vit.features,
         patch_sizes=_patches_fit,
     ),
@@ -64,7 +66,7 @@ ARCHITECTURES = {
         layout=mixer.layout,
         feature_count=lambda config: config.width,
         products=mixer.products,
-        activations=token_activations,
+        kept=mixer.kept,
         features=mixer.features,
         patch_sizes=_patches_fit,
     ),
@@ -72,7 +74,7 @@ ARCHITECTURES = {
         layout=resnet.layout,
         feature_count=resnet.feature_count,
         products=resnet.products,
-        activations=resnet.activations,
+        kept=resnet.kept,
         features=resnet.features,
         patch_sizes=lambda config: config.patch_size in (1, 2, 4) and _patches_fit(config),
     ),
@@ -80,7 +82,7 @@ ARCHITECTURES = {
         layout=lambda config: {},
         feature_count=_pixels,
         products=lambda config: (0, 0),
-        activations=_pixels,
+        kept=lambda config: Kept(blocks=(), inputs=(), rest=2 * _pixels(config)),
         features=lambda config, weights, pictures: pictures.flatten(1),
         patch_sizes=lambda config: True,
     ),
@@ -113,9 +115,31 @@ def training_flops(config) -> float:
     return 4.0 * first + 6.0 * (rest + head)
 
 
-def activation_bytes(config) -> int:
-    """What the backward pass of one picture keeps, in single precision."""
-    return 4 * ARCHITECTURES[config.architecture].activations(config)
+def kept(config) -> Kept:
+    """What the forward pass of one picture keeps for the backward pass, in bytes, with products in bfloat16."""
+    network = ARCHITECTURES[config.architecture].kept(config)
+    return dataclasses.replace(network, rest=network.rest + 4 * config.classes)
+
+
+def copy_bytes(config) -> int:
+    """What the weights of products take again: a copy in bfloat16, and of a resnet's its standardised form in single
+    precision. The layer that reads the pictures needs none, since they have no gradient."""
+    sizes = {
+        name: math.prod(shape)
+        for name, shape in layout(config).items()
+        if len(shape) > 1 and (name == "head" or not name.startswith(EMBEDDINGS))
+    }
+    if config.architecture == "linear":
+        return 0
+    standardised = sum(sizes.values()) - sizes["head"] if config.architecture == "resnet" else 0
+    return COPY_BYTES * sum(sizes.values()) + 4 * standardised
+
+
+def part_bytes(config) -> int:
+    """What one part of a batch takes beside the model: what it keeps, and its pictures as bytes and as numbers."""
+    pictures = config.batch_size * _pixels(config)
+    part = config.batch_size // config.accumulation
+    return pictures + part * (kept(config).most(checkpointing=config.checkpointing) + 4 * _pixels(config))
 
 
 def initial_weights(config) -> dict[str, np.ndarray]:
@@ -126,10 +150,22 @@ def initial_weights(config) -> dict[str, np.ndarray]:
             weights[name] = np.full(shape, name.endswith("norm"), np.float32)
             continue
         deviation = config.init_scale / math.sqrt(math.prod(shape[1:]))
+        if name == "positions" and config.base_width:
+            deviation *= math.sqrt(config.width / config.base_width)
         if name.endswith(("attention_out", "down")):
             deviation /= math.sqrt(2 * config.depth)
         weights[name] = random.normal(0, deviation, shape).astype(np.float32)
     return weights
+
+
+def rate_factors(config) -> dict[str, float]:
+    """The share of the learning rate of every weight that has not the whole, by name."""
+    if config.base_width in (0, config.width):
+        return {}
+    products = {name: shape for name, shape in layout(config).items() if len(shape) > 1 and name != "positions"}
+    return loop.rate_factors(
+        products, layout(dataclasses.replace(config, width=config.base_width)), inputs=slice(1, None)
+    )
 
 
 def features(config, weights: dict, pictures):

@@ -54,6 +54,11 @@ RESERVED = 10
 """One picture in this many is for the test where a data set has no split for it."""
 
 
+def on_gpu(device) -> bool:
+    """Whether a device is a GPU, as torch names it."""
+    return str(device).startswith("cuda")
+
+
 class Pictures:
     """Some pictures of a part, on the device where they fit and mapped from disk otherwise."""
 
@@ -72,12 +77,12 @@ class Pictures:
         self._held = None
         self._ahead, self._reader = None, None
         # Half of what is free: the rest is for the model.
-        if self.device.type == "cuda" and 2 * np.prod(shape) < torch.cuda.mem_get_info(self.device)[0]:
+        if on_gpu(self.device) and 2 * np.prod(shape) < torch.cuda.mem_get_info(self.device)[0]:
             self._held = torch.empty(shape, dtype=torch.uint8, device=self.device)
             for shard, mine in self._by_shard():
                 part = torch.from_numpy(shard["picture"][places[1, mine]])
                 self._held[torch.from_numpy(mine).to(self.device)] = part.to(self.device)
-        elif self.device.type == "cuda":
+        elif on_gpu(self.device):
             self._reader = ThreadPoolExecutor(1)
 
     def _by_shard(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -111,7 +116,7 @@ class Pictures:
 
         places = self._places[:, rows].T.tolist()
         found = np.stack([self._shards[shard]["picture"][row] for shard, row in places])
-        return torch.from_numpy(found).pin_memory() if self.device.type == "cuda" else torch.from_numpy(found)
+        return torch.from_numpy(found).pin_memory() if on_gpu(self.device) else torch.from_numpy(found)
 
 
 class PictureSet:

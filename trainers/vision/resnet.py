@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trainers.vision.layers import EPSILON, EXPANSION, norm_layout, patches_a_side
+from trainers.loop import Kept
+from trainers.vision.layers import EPSILON, EXPANSION, norm_layout, patches_a_side, run_block
 
 STAGES = {16: (3, 4, 6, 3), 33: (3, 4, 23, 3), 50: (3, 8, 36, 3)}
 """Blocks of the four stages of ResNet-50, -101 and -152, by their sum."""
@@ -90,35 +91,54 @@ def products(config) -> tuple[int, int]:
     return stem, rest
 
 
-def activations(config) -> int:
-    blocks = list(_bottlenecks(config))
-    inside = sum(
-        2 * b.side**2 * (b.channels + b.inner) + b.side_after**2 * (2 * b.inner + 2 * b.outputs) for b in blocks
-    )
-    return inside + config.resolution**2 * config.width
+def kept(config) -> Kept:
+    def active(channels: int, side: int) -> int:
+        """A norm's input and output in single precision, and the copy that the convolution behind it is made of."""
+        return (4 + 4 + 2) * channels * side**2
+
+    blocks, inputs = list(_bottlenecks(config)), []
+    by_block = [
+        active(b.channels, b.side)
+        + 2 * b.channels * b.side**2 * b.projected
+        + active(b.inner, b.side)
+        + active(b.inner, b.side_after)
+        for b in blocks
+    ]
+    inputs = [2 * b.channels * b.side**2 for b in blocks]
+    stem = 2 * 3 * config.resolution**2
+    if config.patch_size == 4:  # The pool keeps its input and where each maximum was.
+        stem += 2 * config.width * math.ceil(config.resolution / 2) ** 2 + 8 * config.width * blocks[0].side ** 2
+    last = (4 + 4) * feature_count(config) * blocks[-1].side_after ** 2 + 2 * feature_count(config)
+    return Kept(blocks=by_block, inputs=inputs, rest=stem + last)
 
 
 def features(config, weights: dict, pictures):
-    from torch.nn.functional import group_norm, max_pool2d, relu
-
-    def active(inputs, name: str):
-        channels = inputs.shape[1]
-        groups = math.gcd(GROUPS, channels)
-        return relu(group_norm(inputs, groups, weights[name], weights[f"{name}_bias"], EPSILON))
+    from torch.nn.functional import max_pool2d
 
     # The pictures' own order of memory is the one that convolutions like best.
     stream = _convolved(pictures.permute(0, 3, 1, 2), weights["stem"], 1 if config.patch_size == 1 else 2)
     if config.patch_size == 4:
         stream = max_pool2d(stream, 3, stride=2, padding=1)
-    for block in _bottlenecks(config):
-        name = block.name
-        inputs = active(stream, f"{name}.1.norm")
-        if block.projected:
-            stream = _convolved(inputs, weights[f"{name}.shortcut"], block.stride)
-        inner = active(_convolved(inputs, weights[f"{name}.1"], 1), f"{name}.2.norm")
-        inner = active(_convolved(inner, weights[f"{name}.2"], block.stride), f"{name}.3.norm")
-        stream = stream + _convolved(inner, weights[f"{name}.3"], 1)
-    return active(stream, "norm").mean((2, 3))
+    for one in _bottlenecks(config):
+        stream = run_block(config, _block, one, weights, stream)
+    return _active(weights, "norm", stream).mean((2, 3))
+
+
+def _block(one: _Bottleneck, weights: dict, stream):
+    name = one.name
+    inputs = _active(weights, f"{name}.1.norm", stream)
+    if one.projected:
+        stream = _convolved(inputs, weights[f"{name}.shortcut"], one.stride)
+    inner = _active(weights, f"{name}.2.norm", _convolved(inputs, weights[f"{name}.1"], 1))
+    inner = _active(weights, f"{name}.3.norm", _convolved(inner, weights[f"{name}.2"], one.stride))
+    return stream + _convolved(inner, weights[f"{name}.3"], 1)
+
+
+def _active(weights: dict, name: str, inputs):
+    from torch.nn.functional import group_norm, relu
+
+    groups = math.gcd(GROUPS, inputs.shape[1])
+    return relu(group_norm(inputs, groups, weights[name], weights[f"{name}_bias"], EPSILON))
 
 
 def _convolved(inputs, weight, stride: int):

@@ -11,7 +11,9 @@ over orders of magnitude. Measured at every point:
                                      frozen features that saw `shots` pictures a class (few_shot.py)
 
 FLOPs are counted as networks.py says; measurements do not count. Weights are in single precision; on a GPU
-products run in bfloat16 (autocast).
+products run in bfloat16 (autocast). What a run takes of its memory is counted by each network's `kept`.
+
+With `base_width` one learning rate serves models of all widths (trainers/loop/parametrisation.py).
 
 Version 2: runs whose rate decays are measured where it has decayed and nowhere else (trainers/loop/schedules.py), and
 `constant` is the default, so that the points of a run are of one kind; and the training pictures are a sample that the
@@ -37,6 +39,7 @@ from trainers.loop import (
     DataIdentity,
     SingleModel,
     branch_steps,
+    fitted,
     measured_steps,
     schedule_rules,
     state_bytes,
@@ -45,21 +48,27 @@ from trainers.loop import (
 from trainers.vision.few_shot import few_shot_error
 from trainers.vision.networks import (
     ARCHITECTURES,
-    activation_bytes,
+    copy_bytes,
     features,
     initial_weights,
     logits,
     parameters,
+    part_bytes,
+    rate_factors,
     training_flops,
 )
-from trainers.vision.pictures import PictureSet
+from trainers.vision.pictures import PictureSet, on_gpu
 
 TINY_LOSS = 1e-9
 """Losses are kept above this, since a law is fitted to their logarithm."""
 DRAWS = 3
 """Sets of shots that a few-shot error is the mean of, as in big_vision."""
-MEASURED_AT_ONCE = {"cpu": 64, "cuda": 1_024}
-"""Pictures that go through the model at once in a measurement."""
+MEASURED_ON_CPU, MEASURED_ON_GPU = 64, 1_024
+"""Pictures that go through the model at once in a measurement; on a GPU no more than in a part of a batch."""
+
+
+FEWEST_PICTURES = 32
+"""Of a part of a batch, before blocks are computed again: with fewer, products leave most of a GPU idle."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +79,9 @@ class VisionConfig:
     """`vit`, `mixer`, `resnet`, or `linear` to compare with, for which width and depth mean nothing."""
     width: int = 64
     """Width of the residual stream; of a `resnet`, channels of its stem."""
+    base_width: int = field(default=0, metadata={"added": True})
+    """Above 0, other widths take over learning rate and initial weights of this one, by maximal update parametrisation
+    (trainers/loop/parametrisation.py); 0 is the standard parametrisation."""
     depth: int = 4
     """Blocks. A `resnet` spreads them over four stages; 16, 33 and 50 are ResNet-50, -101 and -152."""
     head_size: int = 32
@@ -95,7 +107,10 @@ class VisionConfig:
     batch_size: int = 64
     """Pictures a step."""
     accumulation: int = field(default=1, metadata={"execution": True})
-    """Parts that a batch is processed in, one after another, where it does not fit in memory at once."""
+    """Parts that a batch is processed in, one after another; on a GPU more where its memory asks for them."""
+    checkpointing: bool = field(default=False, metadata={"execution": True, "added": True})
+    """Whether blocks are computed again in the backward pass instead of kept; on a GPU also where only small parts
+    of a batch would fit otherwise."""
     shift: int = 0
     """Pixels by which a training picture is moved at random, at most; what enters repeats the edge."""
     flip: bool = False
@@ -136,6 +151,7 @@ class VisionConfig:
             **schedule_rules(self),
             architecture=(known, f"one of {', '.join(ARCHITECTURES)}"),
             width=(self.width >= 1 and heads, f"a positive multiple of head_size = {self.head_size}"),
+            base_width=(self.base_width >= 0, "at least 0"),
             depth=(self.depth >= (4 if self.architecture == "resnet" else 1), "at least 1, of a resnet at least 4"),
             head_size=(self.head_size >= 1, "at least 1"),
             patch_size=(fits, f"a divisor of resolution = {self.resolution}, of a resnet 1, 2 or 4"),
@@ -174,8 +190,11 @@ class Vision:
             flops_per_step=config.batch_size * training_flops(config),
             steps=config.steps,
             branch_steps=branch_steps(config, self.evaluation_steps(config)),
-            bytes=state_bytes(config) * total + config.batch_size // config.accumulation * activation_bytes(config),
+            bytes=state_bytes(config) * total + copy_bytes(config) + part_bytes(config),
         )
+
+    def fitted(self, config: VisionConfig, bytes: int) -> VisionConfig | None:
+        return fitted(self, config, bytes, examples=config.batch_size, fewest=FEWEST_PICTURES)
 
     def evaluation_steps(self, config: VisionConfig) -> tuple[int, ...]:
         return measured_steps(config, first=16)
@@ -204,6 +223,9 @@ class VisionModel(SingleModel):
         }
         data = DataIdentity(kind="pictures", name=self.config.pictures, digest=self.pictures.digest)
         return {name: weight.requires_grad_() for name, weight in weights.items()}, data
+
+    def rate_factors(self) -> dict[str, float]:
+        return rate_factors(self.config)
 
     def batch(self) -> Iterator[tuple]:
         pictures, labels = self.pictures.batch(self.step)
@@ -300,7 +322,9 @@ class RunPictures:
 
     def _measured(self, part, most: int | None = None) -> list:
         rows = np.arange(min(part.count, most or part.count))
-        at_once = MEASURED_AT_ONCE[self._device.type]
+        at_once = MEASURED_ON_CPU
+        if on_gpu(self._device):
+            at_once = min(MEASURED_ON_GPU, self._config.batch_size // self._config.accumulation)
         return [part.take(rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
 
     def batch(self, step: int):

@@ -4,15 +4,18 @@ with one product for query, key and value.
 
 from __future__ import annotations
 
+from trainers.loop import Kept
 from trainers.vision.layers import (
     EXPANSION,
     norm_layout,
     normalised,
+    patch_bytes,
     patch_layout,
     patches,
     patches_a_side,
     perceptron,
     perceptron_layout,
+    run_block,
 )
 
 
@@ -34,21 +37,37 @@ def products(config) -> tuple[int, int]:
     return 3 * config.resolution**2 * width, config.depth * block
 
 
+def kept(config) -> Kept:
+    width, tokens, heads = config.width, patches_a_side(config) ** 2 + 1, config.width // config.head_size
+    norms = 2 * 4 * (width + 2)
+    attention = 2 * (width + 3 * width + width) + 4 * heads
+    hidden = 2 * (width + 2 * EXPANSION * width)
+    return Kept(
+        blocks=(tokens * (norms + attention + hidden),) * config.depth,
+        inputs=(4 * tokens * width,) * config.depth,
+        rest=patch_bytes(config),
+    )
+
+
 def features(config, weights: dict, pictures):
     import torch
+
+    tokens = patches(config, weights, pictures)
+    first = weights["class_token"].to(tokens.dtype).expand(len(tokens), 1, config.width)
+    stream = torch.cat([first, tokens], 1) + weights["positions"]
+    for number in range(config.depth):
+        stream = run_block(config, _block, config, weights, number, stream)
+    return normalised(weights, "norm", stream[:, 0])
+
+
+def _block(config, weights: dict, number: int, stream):
     from torch.nn.functional import linear, scaled_dot_product_attention
 
-    width = config.width
-    tokens = patches(config, weights, pictures)
-    first = weights["class_token"].to(tokens.dtype).expand(len(tokens), 1, width)
-    stream = torch.cat([first, tokens], 1) + weights["positions"]
-    for block in range(config.depth):
-        inputs = normalised(weights, f"{block}.attention_norm", stream)
-        mixed = linear(inputs, weights[f"{block}.query_key_value"], weights[f"{block}.query_key_value_bias"])
-        mixed = mixed.view(*mixed.shape[:2], 3, width // config.head_size, config.head_size)
-        query, key, value = mixed.permute(2, 0, 3, 1, 4)
-        read = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        stream = stream + linear(read, weights[f"{block}.attention_out"], weights[f"{block}.attention_out_bias"])
-        inputs = normalised(weights, f"{block}.perceptron_norm", stream)
-        stream = stream + perceptron(weights, f"{block}", inputs)
-    return normalised(weights, "norm", stream[:, 0])
+    inputs = normalised(weights, f"{number}.attention_norm", stream)
+    mixed = linear(inputs, weights[f"{number}.query_key_value"], weights[f"{number}.query_key_value_bias"])
+    mixed = mixed.view(*mixed.shape[:2], 3, config.width // config.head_size, config.head_size)
+    query, key, value = mixed.permute(2, 0, 3, 1, 4)
+    read = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    stream = stream + linear(read, weights[f"{number}.attention_out"], weights[f"{number}.attention_out_bias"])
+    inputs = normalised(weights, f"{number}.perceptron_norm", stream)
+    return stream + perceptron(weights, f"{number}", inputs)

@@ -6,9 +6,20 @@ import pytest
 from rehearsal import make_study, run_study
 
 from pipeline import Axis, Metric, PipelineError, Split, Study
-from pipeline.plan import CPU, GPUS, Throughput, check_memory, device_named, device_shown, make_plan, too_large
+from pipeline.plan import (
+    CPU,
+    GPUS,
+    Throughput,
+    carried_out,
+    check_memory,
+    device_named,
+    device_shown,
+    in_parts,
+    make_plan,
+)
 from pipeline.run.executors.inline import InlineExecutor
 from pipeline.store import Used
+from pipeline.study import Cell
 
 
 @pytest.mark.parametrize(
@@ -56,19 +67,32 @@ def language(**changes) -> Study:
     )
 
 
-def test_a_cell_that_cannot_fit_is_refused_with_the_micro_batch_that_would(store):
+def test_a_cell_is_planned_with_the_micro_batch_that_fits(store):
+    """The fewest parts that the device's memory allows, and none that changes the cell."""
     made = make_plan(language(), store, "h100")
-    with pytest.raises(PipelineError) as refused:
-        check_memory(made.study, made.cells, made.device)
-    said = str(refused.value)
-    assert "1 cells do not fit into the 80 GiB of one h100: the largest (width 1024) needs" in said
-    parts = int(said.split("accumulation ")[1].split(" ")[0])
-    assert f"A micro-batch of {524_288 // parts} would fit" in said
-    fits = make_plan(language(), store, "h100").study
-    smaller = Study(**{**vars_of(fits), "fixed": {**fits.fixed, "accumulation": parts}})
-    assert not too_large(make_plan(smaller, store, "h100").cells, made.device)
-    larger = Study(**{**vars_of(fits), "fixed": {**fits.fixed, "accumulation": parts // 2}})
-    assert too_large(make_plan(larger, store, "h100").cells, made.device), "half as many parts would not do"
+    check_memory(made.study, made.cells, made.device)
+    (one,) = made.cells
+    assert not made.device.holds(one.cell.counts.bytes)
+    carried = carried_out(made.study, one.cell, made.device)
+    parts = carried.config["accumulation"]
+    assert made.device.holds(carried.counts.bytes) and carried.id == one.cell.id
+    assert in_parts(made.study, made.cells, made.device) == [
+        f"1 cells train in micro-batches of {524_288 // parts:,} (accumulation {parts}) to fit one h100"
+    ]
+    halved = Cell.build(made.study.loaded_trainer, {**one.cell.config, "accumulation": parts // 2})
+    assert not made.device.holds(halved.counts.bytes), "half as many parts would not do"
+
+
+def test_blocks_are_computed_again_before_a_part_is_too_small_for_a_gpu(store):
+    made = make_plan(language(), store, "t4")
+    assert "blocks computed again" in in_parts(made.study, made.cells, made.device)[0]
+
+
+def test_a_model_that_no_part_makes_fit_is_refused(store):
+    study = Study(**{**vars_of(language()), "axes": [Axis("width", (4096,))]})
+    made = make_plan(study, store, "t4")
+    with pytest.raises(PipelineError, match="1 cells do not fit .* one t4.* no part of its batch would fit"):
+        check_memory(study, made.cells, made.device)
 
 
 def vars_of(study: Study) -> dict:

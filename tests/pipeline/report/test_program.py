@@ -42,7 +42,7 @@ def test_what_only_derivatives_need_is_not_in_the_program(table):
 
 def test_a_law_that_no_page_can_compute_has_no_program(table, monkeypatch):
     made = fit("m1", table, recipe=QUICK)
-    form = type(made.members[0].form)
+    form = type(made.predictors[0].form)
     monkeypatch.setattr(form, "log_y", lambda self, p, z: np.sort(next(iter(z.values()))))
     assert translate(made) is None
     monkeypatch.setattr(form, "log_y", lambda self, p, z: np.sin(next(iter(z.values()))))

@@ -10,8 +10,9 @@ from rehearsal import make_study, run_study
 from pipeline import Axis
 from pipeline.run import Report
 from pipeline.run.executors.inline import InlineExecutor
-from pipeline.run.packing import HEADROOM, PROCESS_BYTES, Packing
+from pipeline.run.packing import PROCESS_BYTES, Packing
 from pipeline.store import Failure, Store, Used
+from trainers import HEADROOM
 
 GPU = 80 * 2**30
 SIZES = {"a GPU": GPU, "a small GPU": 24 * 2**30}
