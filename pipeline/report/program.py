@@ -121,8 +121,7 @@ def _recorded(fit: Fit, *, wrapped: bool) -> Program | None:
         z = {name: _Traced(recorder, k) - form.frame.centre[name] for k, name in enumerate(names)}
         out = form.log_y(p, {name: tape.Node(kept, 0, one) if wrapped else one for name, one in z.items()})
         total = total + (out.value if isinstance(out, tape.Node) else out) * share
-    answer = total * 1.0
-    return _needed(recorder, names, answer.register) if isinstance(answer, _Traced) else None
+    return _needed(recorder, names, total.register) if isinstance(total, _Traced) else None
 
 
 def _needed(recorder: _Recorder, names: Sequence[str], answer: int) -> Program | None:

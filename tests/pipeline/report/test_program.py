@@ -59,7 +59,7 @@ def test_a_fit_that_failed_has_no_program(table):
 
 def test_operations_are_those_of_the_page():
     """The script has the same list, in the same order: its length, at least, is checked where no browser is."""
-    from pipeline.report.page import HERE
+    from pipeline.report.shell import HERE
 
     text = (HERE / "templates" / "law.js").read_text()
     listed = text.split("const OPERATIONS = [")[1].split("];")[0]
