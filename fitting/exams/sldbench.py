@@ -8,7 +8,6 @@ be zero, which a power law cannot read, and are shifted by the least positive on
 from __future__ import annotations
 
 import json
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -146,44 +145,42 @@ def run_sldbench(
     unknown = [name for name in tasks if name not in known]
     if unknown:
         raise FittingError(f"SLDBench has no task {', '.join(unknown)}; the tasks are: {', '.join(known)}")
-    results = []
+    found = [find_law(law) for law in laws]
+    results: list[Result] = []
     for task in TASKS:
-        if tasks and task.name not in tasks:
-            continue
-        columns = read_columns(_path(data, task.name))
-        for law in map(find_law, laws):
-            results.append(_score(task, columns, law, recipe, seed))
-            if progress is not None:
-                progress(results[-1])
+        if not tasks or task.name in tasks:
+            for result in _results(task, read_columns(_path(data, task.name)), found, recipe, seed):
+                results.append(result)
+                if progress is not None:
+                    progress(result)
     return tuple(results)
 
 
-def _score(task: Task, columns: Mapping[str, np.ndarray], law: Law, recipe: Recipe | None, seed: int) -> Result:
-    began = time.perf_counter()
+def _results(
+    task: Task, columns: Mapping[str, np.ndarray], laws: Sequence[Law], recipe: Recipe | None, seed: int
+) -> list[Result]:
     test = columns["split"] == "test"
-    r2 = []
+    predicted = {law.name: np.full((len(task.targets), test.size), np.nan) for law in laws}
+    seconds, reasons = dict.fromkeys(predicted, 0.0), dict.fromkeys(predicted, "")
     for k, target in enumerate(task.targets):
-        scaling = task.own[k : k + 1]
         loss = task.metric.to_loss(columns[target])
-        predicted = np.full(loss.size, np.nan)
         for group in dict.fromkeys(columns["group"]):
             mine = columns["group"] == group
-            fitted, wanted = (_table(task, columns, loss, mine & part, scaling) for part in (~test, test))
-            (row,) = compare([law], fitted, wanted, seed=seed, recipe=recipe)
-            if row.fit is None or row.rmsle_held_out is None:
-                return Result(
-                    task=task.name,
-                    law=law.name,
-                    r2=float("nan"),
-                    seconds=time.perf_counter() - began,
-                    reason=f"{group}: {row.reason}",
-                )
-            predicted[mine & test] = row.fit.predict(wanted.columns)
-        measured, said = columns[target][test], task.metric.from_loss(predicted[test])
-        r2.append(1 - float(((said - measured) ** 2).sum() / ((measured - measured.mean()) ** 2).sum()))
-    return Result(
-        task=task.name, law=law.name, r2=float(np.clip(np.mean(r2), -1, 1)), seconds=time.perf_counter() - began
-    )
+            tables = [_table(task, columns, loss, mine & part, task.own[k : k + 1]) for part in (~test, test)]
+            for row in compare(laws, *tables, seed=seed, recipe=recipe):
+                seconds[row.law] += row.seconds
+                if row.fit is None or row.rmsle_held_out is None:
+                    reasons[row.law] = reasons[row.law] or f"{group}: {row.reason}"
+                else:
+                    predicted[row.law][k, mine & test] = row.fit.predict(tables[1].columns)
+    measured = np.stack([columns[target][test] for target in task.targets])
+    scatter = ((measured - measured.mean(1, keepdims=True)) ** 2).sum(1)
+    results = []
+    for law, values in predicted.items():
+        missed = ((task.metric.from_loss(values[:, test]) - measured) ** 2).sum(1)
+        r2 = float(np.clip((1 - missed / scatter).mean(), -1, 1))
+        results.append(Result(task=task.name, law=law, r2=r2, seconds=seconds[law], reason=reasons[law]))
+    return results
 
 
 def _table(
