@@ -23,6 +23,7 @@ def test_what_is_fixed_stays_and_the_rest_is_fitted_to_it():
     assert free.coefficients["E"] != pytest.approx(1.5, rel=1e-2)
     assert held.coefficients["alpha_D"] != pytest.approx(free.coefficients["alpha_D"], rel=1e-3)
     assert held.rmsle.value >= free.rmsle.value
+    assert held.belief.shown.form.size == free.belief.shown.form.size - 2 == 3, "no freedom is paid for what is held"
     low, high = held.coefficient_intervals()["E"]
     assert low == pytest.approx(1.5) and high == pytest.approx(1.5)
 

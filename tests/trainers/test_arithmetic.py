@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from trainers.battery import run_in_memory as run
 from trainers.math.addition import ADDITION, AdditionConfig, write_sums
 from trainers.math.answering import TransformerCohort, distinct
 from trainers.math.modular import MODULAR, ModularConfig
-from trainers.math.transformer import KeyValueCache, Shape, decay_mask, initial_weights, logits, views
+from trainers.math.transformer import EXPANSION, KeyValueCache, Shape, decay_mask, initial_weights, logits, views
 from trainers.math.votes import result_codes, vote_and_pass_errors, vote_sizes
 
 SMALL = {"width": 8, "heads": 2, "depth": 2, "steps": 64, "batch_size": 16, "test_size": 64}
@@ -99,6 +100,16 @@ def test_positions_see_only_what_came_before():
     changed[..., 5:] = 3
     a, b = (logits(shape, named, each, predicted=9)[0, 0] for each in (tokens, changed))
     assert torch.allclose(a[:5], b[:5], atol=1e-6) and not torch.allclose(a[5:], b[5:], atol=1e-3)
+
+
+def test_weights_begin_as_large_as_what_they_add_up_allows():
+    """Embeddings by the width, other matrices by their inputs, and what blocks add to the stream by their number."""
+    shape = Shape(vocabulary=400, length=300, width=64, depth=2, heads=2)
+    named = views(shape, torch.from_numpy(initial_weights(shape, seed=0, scale=2.0)[None]))
+    expected = {"tokens": 1 / 4, "positions": 1 / 4, "logits": 1 / 4, "0.up": 1 / 4, "0.query_key_value": 1 / 4}
+    expected |= {"0.attention_out": 1 / 8, "0.down": 1 / 8 / math.sqrt(EXPANSION)}
+    assert {name: float(named[name].detach().std()) for name in expected} == pytest.approx(expected, rel=0.04)
+    assert (named["1.attention_norm"] == 1).all()
 
 
 def test_votes_and_passes_equal_their_definitions():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from trainers import load_trainer
+from trainers import TrainerError, load_trainer
 from trainers.data.order import EpochOrder
 from trainers.data.subset import nested_subset
 from trainers.math.answering import distinct
@@ -24,3 +25,10 @@ def test_a_run_is_measured_where_it_has_always_been():
     parity, oracle = load_trainer("parity"), load_trainer("oracle")
     assert parity.evaluation_steps(parity.Config(steps=300)) == (32, 45, 64, 91, 128, 181, 256, 300)
     assert oracle.evaluation_steps(oracle.Config(steps=300)) == (16, 32, 64, 128, 256, 300)
+
+
+def test_one_step_is_a_run_and_none_is_not():
+    oracle = load_trainer("oracle")
+    assert oracle.evaluation_steps(oracle.Config(steps=1)) == (1,)
+    with pytest.raises(TrainerError, match="steps"):
+        oracle.Config(steps=0)

@@ -108,7 +108,12 @@ def test_cells_are_counted_by_state_and_the_urgent_come_first(facts):
     assert [one.command for one in facts.next] == ["unsl status rehearsal --failed", "unsl run rehearsal"]
 
 
-def test_learning_curves_are_whole_and_carry_their_cell(facts, points):
+def test_learning_curves_are_whole_and_carry_their_cell(facts, points, study):
+    held_out = {cell.id for cell in study.cells if study.held_out_share(cell) == 1}
+    assert {one.cell for one in facts.cells.curves if one.held_out} == held_out & {
+        one.cell for one in facts.cells.curves
+    }
+    assert 0 < sum(one.held_out for one in facts.cells.curves) < len(facts.cells.curves)
     for one in facts.cells.curves:
         part = points[points["cell"] == one.cell]
         assert one.step[0] == part["step"].min() and one.step[-1] == part["step"].max()

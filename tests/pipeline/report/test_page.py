@@ -269,6 +269,9 @@ def test_an_equation_is_mathematics_with_its_numbers():
         assert text in lines[0]
     lines = equation("m2", {"e": 1e-9, "b": 2e12, "c": 0.5}, (HOSTILE,), f"in {HOSTILE}")
     assert "<script" not in lines[0] and "<mn>10</mn>" in lines[0]
+    bend = {"a": 1.0, "b": 2.0, "c0": 0.3, "c1": 0.2, "d1": 100.0, "f1": 0.25}
+    (line,) = equation("bnsl", bend, ("N",), "in N, 1 break (faster)")
+    assert "<mn>100</mn>" in line and "<mn>4</mn>" in line and "<mn>0.05</mn>" in line, "(1 + (N/d)^(1/f))^(-c f)"
     assert equation("of mine", {"a": 1.0}, ("N",), "") == ()
     assert equation("cf", {"other": 1.0}, ("N",), "") == (), "a law of the same name with other coefficients"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -105,6 +107,20 @@ def test_a_driver_of_the_earlier_version_is_not_run_over(old):
     with Writer.open(old):
         pass
     assert not os.path.exists(old.folder.path("driver.json"))
+
+
+def test_a_driver_of_the_earlier_version_on_this_machine_is_asked_for_and_not_disturbed(old):
+    driver = subprocess.Popen(["sleep", "60"])
+    holder = {"token": "t", "host": socket.gethostname(), "process": driver.pid, "renewed": time.time()}
+    old.folder.write("driver.json", json.dumps(holder).encode())
+    with pytest.raises(PipelineError, match=f"earlier version of unsl.*process {driver.pid} on"):
+        Writer.open(old).__enter__()
+    with pytest.raises(subprocess.TimeoutExpired):
+        driver.wait(0.3)
+    driver.kill()
+    driver.wait()
+    with Writer.open(old):
+        pass
 
 
 def test_a_later_format_is_one_clear_error(store):
