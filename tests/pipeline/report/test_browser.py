@@ -40,6 +40,7 @@ class Opened:
         self.requests: list[str] = []
         (folder / "report.html").write_text(text, "utf-8")
         self.tab = browser.new_context(**context).new_page()
+        self.tab.set_default_timeout(120_000)  # of a machine with other work
         self.tab.on("console", lambda message: self.complaints.append(message.text))
         self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.tab.on("request", lambda request: self.requests.append(request.url))
