@@ -1,9 +1,12 @@
 // The best use of a budget, found in the page: what a law's columns are worth where every run costs the same.
 
 const AROUND = 10;  // by what factor the figure goes beyond the path of the optimum
+const ANYWHERE = 1500, ALONG = 64;  // places of the grid that a search begins with: of an optimum, and of a place of a curve
+const CURVE = 33;  // places of a curve
 
 // The least loss at one budget, with its columns. `given`: columns that are not free, such as a place along a curve.
 function bestUse(law, allocation, budget, given = {}) {
+  const most = Object.keys(given).length ? ALONG : ANYWHERE;
   const {cost, free, ends, fixed} = allocation, spends = free.at(-1);
   const sought = free.slice(0, -1).filter(name => !(name in given));
   const powers = Object.entries(cost.powers).filter(([name]) => name !== spends);
@@ -17,7 +20,7 @@ function bestUse(law, allocation, budget, given = {}) {
   const losses = places => Array.from(predict(law.program, columns(places), places.length), one => Number.isFinite(one) ? one : Infinity);
   const box = sought.map(name => ends[name].map(Math.log));
   const grid = count => box.reduce((places, [low, high]) => places.flatMap(place => d3.range(count).map(k => [...place, low + (high - low) * k / (count - 1)])), [[]]);
-  const side = box.length ? Math.max(3, Math.floor(1500 ** (1 / box.length))) : 1;
+  const side = box.length ? Math.max(3, Math.floor(most ** (1 / box.length))) : 1;
   let places = grid(side), values = losses(places), k = d3.minIndex(values), place = places[k], least = values[k];
   // A pattern search from there: the best of a place's neighbours, nearer where that is the place itself.
   const steps = box.reduce((some, _, k) => some.flatMap(one => [-1, 0, 1].map(step => [...one, step])), [[]]).filter(one => one.some(Boolean));
@@ -98,7 +101,7 @@ function isoflops(root) {
     x1: Math.log(Math.max(low, one.low[along])), x2: Math.log(Math.min(high, one.high[along]))}));
   const redraw = chart(root, width => {
     const height = Math.min(440, Math.max(300, width * 0.6)), span = d3.extent(optima, one => one.y);
-    const now = law && bestUse(law, task.allocation, known.value), own = !law ? [] : d3.range(49).map(k => low * (high / low) ** (k / 48))
+    const now = law && bestUse(law, task.allocation, known.value), own = !law ? [] : d3.range(CURVE).map(k => low * (high / low) ** (k / (CURVE - 1)))
       .map(x => ({x: Math.log(x), y: place(bestUse(law, task.allocation, known.value, {[along]: x}).loss)})).filter(one => Number.isFinite(one.y));
     const room = 1.2 * Math.max(span[1] - span[0], 0.02), inside = y => Math.max(span[0] - room, Math.min(span[1] + room, y));
     const y = metricAxis([...points.map(one => inside(one.y)), ...(now ? [place(now.loss)] : [])], height);

@@ -5,7 +5,8 @@ const REACH = 4;  // how far beyond the largest measured scale one may look
 
 function explorer(root) {
   const find = name => root.querySelector(`[data-part=${name}]`);
-  const state = {task: 0, law: 0, view: "curve", x: null, y: null, at: {}};
+  const able = FACTS.tasks.flatMap((task, k) => task.laws.some(law => law.program) ? [k] : []);
+  const state = {task: able[0], law: 0, view: "curve", x: null, y: null, at: {}};
   const task = () => FACTS.tasks[state.task];
   const laws = () => task().laws.filter(law => law.program);
   const law = () => laws()[state.law];
