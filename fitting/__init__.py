@@ -12,7 +12,8 @@ Needs NumPy and, for intervals, SciPy. To add a law, see `law`; for what the uni
 Where to look: `table` and `metric` hold data, `priors` and `tape` are what laws are written with, `laws` holds one file
 a law, `solver` fits one form from many starts, `candidates` walks the path of ridges, `selection` decides what
 predicts, `forecast` says how far it may be off and `uncertainty` why, `fits` ties them together, `compare` and
-`blending` are about several laws, `allocation` asks a fit where to spend a budget, `design` what to measure next.
+`blending` are about several laws, `allocation` and `budget_search` ask a fit where to spend a budget, `design` what to
+measure next.
 `exams` is a room apart that the library knows nothing of: it scores every law on public tables.
 
 A law predicts with one equation, the one that it shows; `unsl-mean`, `cf-mean` and so on predict with the mean of the
