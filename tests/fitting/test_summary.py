@@ -8,6 +8,7 @@ import pytest
 
 from fitting import LAWS, PLAIN, Fit, FittingError, Form, Frame, Table, compare, fit
 from fitting.code import python_function
+from fitting.summary import diagnostics
 
 N, D = (v.ravel() for v in np.meshgrid(np.geomspace(1e6, 1e9, 5), np.geomspace(1e7, 1e10, 5)))
 RNG = np.random.default_rng(0)
@@ -96,6 +97,13 @@ def test_a_bend_that_is_missed_an_outlier_and_a_bound_are_told():
     assert any("1 row stands" in w for w in fit("m2", Table(inputs={"x": x}, y=y), recipe=PLAIN).summary().warnings)
     rising = fit("m2", Table(inputs={"x": x}, y=x**0.2), recipe=PLAIN).summary()
     assert any("at bound (" in w and "c" in w for w in rising.warnings)
+
+
+def test_what_is_left_over_is_described_by_its_moments():
+    """Two values at equal parts have a kurtosis of 1, two less than normal residuals have; and no skewness."""
+    found = diagnostics(np.tile([0.1, -0.1], 50), np.arange(100.0))
+    expected = {"rms": 0.1, "skewness": 0.0, "kurtosis": -2.0, "neighbours": -1.0}
+    assert found == pytest.approx(expected, abs=1e-9)
 
 
 def test_residuals_are_of_the_table_or_of_the_one_that_is_given():

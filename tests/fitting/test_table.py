@@ -85,6 +85,8 @@ def test_rmsle_and_its_error():
     assert score.value == pytest.approx(math.sqrt(squares.mean()))
     assert score.error == pytest.approx(math.sqrt(squares.mean() + squares.std() / math.sqrt(3)) - score.value)
     assert str(score) == f"{score.value:.4f} ± {score.error:.4f}" and score.points == 3
+    nothing = rmsle(np.ones(0), np.ones(0))
+    assert math.isnan(nothing.value) and nothing.points == 0
 
 
 def test_the_fingerprint_is_of_the_measurements_not_of_how_they_are_listed():
