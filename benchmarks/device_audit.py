@@ -137,7 +137,7 @@ def without_number(data, device="cpu", **kind):
 
 def built(fakes: FakeTensorMode, config):
     """A language model made as ever, then without its numbers: `to` moves its weights and buffers, as it would."""
-    from trainers.language.architectures import build_model
+    from trainers.language import build_model
 
     with unset_fake_temporarily():
         model = build_model(config)

@@ -39,7 +39,7 @@ from .expression import Expression, Quantity, parse_expression, parse_quantity
 from .fits import Fit, FitStatus, fit
 from .forecast import Forecast
 from .law import Form, Frame, Law
-from .laws import LAWS, Bnsl, find_law, load_law, log_data_constrained
+from .laws import LAWS, Blend, Bnsl, find_law, load_law, log_data_constrained
 from .metric import Metric
 from .optimum import PUBLISHED, Optimum, published
 from .rmsle import Rmsle, rmsle
@@ -55,6 +55,7 @@ __all__ = [
     "PUBLISHED",
     "Allocation",
     "Allocations",
+    "Blend",
     "Bnsl",
     "Comparison",
     "Comparisons",

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fitting import LAWS, Fit, FittingError, Law, Recipe, Rmsle, compare, find_law
-from fitting.laws import Blend
+from fitting import LAWS, Blend, Fit, FittingError, Law, Recipe, Rmsle, compare, find_law
 
 from .catalogue import choose
 from .definition import Exam, load

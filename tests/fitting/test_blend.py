@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from fitting import LAWS, Fit, FittingError, Table, compare, fit
-from fitting.laws import Blend
+from fitting import LAWS, Blend, Fit, FittingError, Recipe, Table, compare, fit
 
 FAR = {"n": np.array([1e9, 1e10]), "d": np.array([1e10, 1e11])}
 
@@ -62,7 +61,8 @@ def test_in_a_comparison_it_takes_the_fits_that_are_there(table, small):
 
 
 def test_it_comes_back_from_json(table):
-    made = fit("blend", table.where(np.arange(len(table)) < 20))
+    quick = Recipe(ridges=(1e-3,), own_ridges=(), starts=1, budget=5)
+    made = fit("blend", table.where(np.arange(len(table)) < 20), recipe=quick)
     again = Fit.from_json(made.to_json())
     assert again.coefficients == made.coefficients and again.shares == made.shares
     np.testing.assert_array_equal(again.forecast(FAR).high, made.forecast(FAR).high)

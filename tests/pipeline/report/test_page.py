@@ -237,6 +237,7 @@ def test_panels_are_the_still_figures_by_name(facts):
     made = panels(facts)
     assert set(made) == {
         "predictions", "along_parameters", "along_dataset_size", "along_step", "along_learning_rate", "residuals",
+        "allocation",
     }  # fmt: skip
     for panel in made.values():
         assert panel.count("<svg") == 1 and "<script" not in panel and unbalanced(panel) == []

@@ -74,7 +74,11 @@ def test_the_gain_is_that_of_all_tasks(learnt):
     at, half = dict.fromkeys(own, 0), {name: made.before for name, (made, _) in own.items()}
     assert choice.design.before == pytest.approx(math.sqrt(sum(one**2 for one in half.values()) / 2))
     for pick, one in zip(choice.design.picks, choice.chosen, strict=True):
-        gains = {name: half[name] ** 2 - made.picks[at[name]].half ** 2 for name, (made, _) in own.items()}
+        gains = {
+            name: half[name] ** 2 - made.picks[at[name]].half ** 2
+            for name, (made, _) in own.items()
+            if at[name] < len(made.picks)
+        }
         best = max(gains, key=gains.get)
         made, cells = own[best]
         assert one.cell.id == cells[made.picks[at[best]].candidate].id
