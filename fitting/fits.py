@@ -303,7 +303,7 @@ def fit(
     """
     began = time.perf_counter()
     chosen = _constrained(find_law(law), fixed or {}, tied)
-    how = {"seed": seed, "loss": loss_named(loss), "toward": toward, "recipe": recipe}
+    how = {"seed": seed, "loss": loss_named(loss), "toward": toward, "recipe": recipe or Recipe()}
     belief = _blended(chosen, table, parts or {}, how) if isinstance(chosen, Blend) else _single(chosen, table, how)
     known: dict[str, Any] = {
         "status": FitStatus.FAILED,
@@ -342,7 +342,7 @@ def fit(
 def _single(law: Law, table: Table, how: Mapping[str, Any]) -> Belief | None:
     rows = table
     for _ in range(1 if table.counts is None else _ROUNDS):
-        belief = select(law, rows, **how | {"recipe": how["recipe"] or Recipe()})
+        belief = select(law, rows, **how)
         if belief is None:
             return None
         if table.counts is not None:

@@ -147,19 +147,21 @@ class Belief:
 
     def moments(self, z: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """ln y as predicted and the variance of what the law does not know, before stretching and without noise."""
-        mean, between = self.between(z)
+        mean, coefficients, structures = self.parts(z)
+        return mean, coefficients + structures
+
+    def parts(self, z: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """ln y as predicted and the two parts of that variance: what the fit leaves open, and how much the members
+        disagree."""
+        mean = self.log_y(z)
         open_ = np.zeros(mean.size)
         for member, covariance, share in zip(self.curved, self.covariances, self.curved_shares, strict=True):
             jacobian = member.form.evaluate(member.raw[None, :], z)[1][0]
             # Without noise the covariance is all rounding, and a variance may come out just below 0.
             open_ += share * np.maximum(np.einsum("kn,kl,ln->n", jacobian, covariance, jacobian), 0.0)
-        return mean, between + self.kept * open_
-
-    def between(self, z: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """ln y as predicted and the part of that variance which is how much the members disagree."""
-        mean = self.log_y(z)
         logs = np.stack([m.form.predict_log(m.raw[None, :], z)[0] for m in self.members])
-        return mean, self.kept * self.design_effect * self.shares @ (logs - mean) ** 2
+        spread = self.design_effect * self.shares @ (logs - mean) ** 2
+        return mean, self.kept * open_, self.kept * spread
 
     def stretched_on(self, rows: Rows) -> float:
         """The factor by which the errors on rows that were not fitted exceed what was foretold, at least 1.

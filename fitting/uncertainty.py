@@ -45,13 +45,12 @@ class Uncertainty:
 
 def uncertainty(belief, z: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> Uncertainty:
     """Of a `Belief`, at centred logarithms of the columns; see `Fit.uncertainty`."""
-    mean, unknown = belief.moments(z)
-    between = np.minimum(belief.between(z)[1], unknown)
-    stretched = belief.stretch**2
+    mean, *unknown = belief.parts(z)
+    coefficients, structures = (belief.stretch**2 * part for part in unknown)
     return Uncertainty(
         log_median=mean.reshape(shape),
-        coefficients=(stretched * (unknown - between)).reshape(shape),
-        structures=(stretched * between).reshape(shape),
+        coefficients=coefficients.reshape(shape),
+        structures=structures.reshape(shape),
         noise=np.full(shape, belief.noise**2),
-        freedom=belief.freedom(stretched * unknown).reshape(shape),
+        freedom=belief.freedom(coefficients + structures).reshape(shape),
     )

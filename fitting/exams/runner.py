@@ -19,7 +19,7 @@ import numpy as np
 from fitting import LAWS, Blend, Fit, FittingError, Law, Recipe, Rmsle, compare, find_law
 
 from .catalogue import choose
-from .definition import Exam, load
+from .definition import Exam, Sheet, load
 
 # What is fitted by default: on one input the laws of several are the same as M2 or do not apply.
 _ONE_INPUT_LAWS = ("unsl", "a1", "a2", "a3", "bnsl", "m1", "m2", "m3", "m4", "blend")
@@ -165,13 +165,16 @@ def hold(
     """Laws on one exam, in this process; a blend comes after its laws. Never raises: what goes wrong is a reason."""
     fits: dict[str, Fit] = {}
     found = sorted(map(find_law, laws), key=lambda law: isinstance(law, Blend))
-    return [_score(exam, law, data, recipe, seed, fits) for law in found]
-
-
-def _score(exam: Exam, law: Law, data: str | Path, recipe: Recipe | None, seed: int, fits: dict[str, Fit]) -> Score:
-    began = time.perf_counter()
     try:
         sheet = load(exam, data)
+    except Exception as error:
+        return [_failed(law, f"{type(error).__name__}: {error}", 0.0) for law in found]
+    return [_score(law, sheet, recipe, seed, fits) for law in found]
+
+
+def _score(law: Law, sheet: Sheet, recipe: Recipe | None, seed: int, fits: dict[str, Fit]) -> Score:
+    began = time.perf_counter()
+    try:
         (row,) = compare([law], sheet.fitted, sheet.held_out, seed=seed, recipe=recipe, fits=fits)
         if row.fit is None or row.rmsle_held_out is None:
             return _failed(law, row.reason or "it gave no prediction", row.seconds)

@@ -45,7 +45,10 @@ def find_law(law: str | Law) -> Law:
     if not isinstance(law, str):
         return law
     if law.endswith(SUFFIX):
-        return Averaged(law=find_law(law.removesuffix(SUFFIX)))
+        alone = find_law(law.removesuffix(SUFFIX))
+        if isinstance(alone, Blend):
+            raise FittingError(f"{alone.name} is a mean already; write {alone.name!r} for {law!r}")
+        return Averaged(law=alone)
     if is_address(law):
         return load_law(law)
     if law not in LAWS:

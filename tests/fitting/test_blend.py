@@ -73,6 +73,8 @@ def test_it_has_no_coefficients_of_its_own(table, small):
     assert made.coefficient_intervals() == {} and "w_cf" in str(made.summary())
     with pytest.raises(FittingError, match="mean of several equations; each of its laws is a single one"):
         made.to_python()
+    with pytest.raises(FittingError, match="blend is a mean already; write 'blend' for 'blend-mean'"):
+        fit("blend-mean", table)
     with pytest.raises(FittingError, match="no coefficient of its own that could be held"):
         fit(small, table, fixed={"w_cf": 1.0})
     with pytest.raises(FittingError, match="m2"):
