@@ -193,6 +193,9 @@ class Vision:
             bytes=state_bytes(config) * total + copy_bytes(config) + part_bytes(config),
         )
 
+    def batch_parts(self, config: VisionConfig) -> int:
+        return config.batch_size
+
     def fitted(self, config: VisionConfig, bytes: int) -> VisionConfig | None:
         return fitted(self, config, bytes, examples=config.batch_size, fewest=FEWEST_PICTURES)
 
@@ -228,7 +231,7 @@ class VisionModel(SingleModel):
         return rate_factors(self.config)
 
     def batch(self) -> Iterator[tuple]:
-        pictures, labels = self.pictures.batch(self.step)
+        pictures, labels = self.pictures.batch(self.step, self.group.rows(self.config.batch_size))
         part = self.config.batch_size // self.config.accumulation
         return zip(pictures.split(part), labels.split(part), strict=True)
 
@@ -327,24 +330,25 @@ class RunPictures:
             at_once = min(MEASURED_ON_GPU, self._config.batch_size // self._config.accumulation)
         return [part.take(rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
 
-    def batch(self, step: int):
-        """Pictures (batch, side, side, 3), uint8, and labels (batch,): a function of the seed and the step."""
+    def batch(self, step: int, mine: slice = slice(None)):
+        """Pictures (batch, side, side, 3), uint8, and labels (batch,): a function of the seed and the step; of the
+        batch's rows `mine` alone."""
         size = self._config.batch_size
-        rows, following = (self._order.take((step + ahead) * size, size) for ahead in (0, 1))
+        rows, following = (self._order.take((step + ahead) * size, size)[mine] for ahead in (0, 1))
         pictures, labels = self.training.take(rows, following)
         if self._config.shift or self._config.flip:
-            pictures = self._varied(pictures, step)
+            pictures = self._varied(pictures, step, mine)
         return pictures, labels
 
-    def _varied(self, pictures, step: int):
-        """Pictures moved and mirrored at random."""
+    def _varied(self, pictures, step: int, mine: slice):
+        """Pictures moved and mirrored at random, as their place in the whole batch has it."""
         import torch
 
         config = self._config
         random, side = np.random.default_rng((config.seed, 4, step)), np.arange(config.resolution)
-        moved = random.integers(-config.shift, config.shift + 1, (2, len(pictures), 1))
+        moved = random.integers(-config.shift, config.shift + 1, (2, config.batch_size, 1))[:, mine]
         rows, columns = (side + moved).clip(0, config.resolution - 1)
-        mirrored = random.random((len(pictures), 1)) < 0.5
+        mirrored = random.random((config.batch_size, 1))[mine] < 0.5
         if config.flip:
             columns = np.where(mirrored, columns[:, ::-1], columns)
         rows, columns = (torch.from_numpy(index).to(self._device) for index in (rows, columns))
