@@ -14,8 +14,8 @@ and that may have
     threads(config)                  threads that a run on a GPU makes use of beside it, where one is not enough
     fitted(config, bytes)            the configuration with other execution fields (the parts of a batch), so that its
                                      counted bytes are no more than these; None where nothing makes it fit
-    batch_parts(config)              the equal parts that a batch can be cut into, where a run can be spread over several
-                                     devices: over as many as divide this number. See `Ranks`
+    batch_parts(config)              the equal parts that a batch can be cut into, where a run can be spread over
+                                     several devices: over as many as divide this number. See `Ranks`
     units                            what numbers count, by column: {"dataset_size": "tokens"}; others are not guessed
     example_configs                  a few small configurations of one cohort, which `unsl check-trainer` runs
     evaluation_fingerprint(config)   a short text that changes when what is measured on changes: the evaluation set,

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from enum import IntEnum
 from multiprocessing.connection import Pipe, wait
@@ -43,12 +44,12 @@ PROGRAM = (
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 STOP = "stop"
 
-_running: set[int] = set()
+_running: list[int] = []
 
 
-def processes() -> frozenset[int]:
-    """The processes that train for this one now."""
-    return frozenset(_running)
+def processes() -> tuple[int, ...]:
+    """The processes that train for this one now, in their order."""
+    return tuple(_running)
 
 
 class Blame(IntEnum):
@@ -122,15 +123,13 @@ class _Rank:
             env=os.environ | {"GLOO_SOCKET_IFNAME": LOOPBACK, "NCCL_SOCKET_IFNAME": LOOPBACK},
             start_new_session=True,
         )
-        _running.add(self._process.pid)
+        _running.append(self._process.pid)
         theirs.close()
         self.tell((replace(job, device=device), ranks, sys.path))
 
     def tell(self, what: Any) -> bool:
-        try:
+        with suppress(OSError):  # It is gone, as listening to it will show.
             self.line.send(what)
-        except OSError:
-            pass  # It is gone, as listening to it will show.
         return True
 
     def listen(self, ready: bool) -> Iterator[Event | RanksFailed | None]:
@@ -159,7 +158,7 @@ class _Rank:
         """See to it that the process is no more."""
         self._process.kill()
         self._process.wait()
-        _running.discard(self._process.pid)
+        _running.remove(self._process.pid)
         self.line.close()
 
     @property

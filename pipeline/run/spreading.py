@@ -1,8 +1,8 @@
 """How many devices a cell is trained on at once.
 
-Most cells of a study are small and many: one device each is the cheapest way to train them. The few that are large come
-last, or are all that is asked for, and then devices idle beside them: a cell may be spread over several of one node. How
-many is no part of a cell, and may differ each time that it is taken up.
+Most cells of a study are small and many: one device each is the cheapest way to train them. Where the few large ones
+are all that is left, devices idle beside them: a cell may then be spread over several of one node. How many they are is
+no part of a cell, and may differ each time that it is taken up.
 """
 
 from __future__ import annotations

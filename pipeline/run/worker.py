@@ -49,7 +49,7 @@ def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
 
 
 def train(job: Job, should_stop: Callable[[], bool], ranks: Ranks | None = None) -> Iterator[Event]:
-    """What this process trains of a job, alone or as the first of several, with what happens. Raises what goes wrong."""
+    """What happens to the cells of a job that this process trains, alone or as the first. Raises what goes wrong."""
     os.environ[THREADS] = str(max(1, job.cpus // job.devices))
     checked = False
     measured = not job.device.startswith("cuda")

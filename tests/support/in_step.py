@@ -25,8 +25,8 @@ class InStepConfig:
     """Examples a step."""
     steps: int = 3
     """Steps."""
-    seconds: float = 0.05
-    """Of a step."""
+    pause: float = 0.05
+    """Seconds of a step."""
     seed: int = 0
     """Seed of nothing."""
 
@@ -55,21 +55,22 @@ class InStep:
             for step in range(1, config.steps + 1):
                 if context.should_stop():
                     return
-                time.sleep(config.seconds)
+                time.sleep(config.pause)
                 if step == 2 and config.trouble != "none":
                     _trouble(config.trouble, context)
                 metrics = {"loss": 1 / step, "processes": float(context.ranks.count)}
-                spent = context.ranks.count * step * config.seconds
+                spent = context.ranks.count * step * config.pause
                 yield Point(cell=cell, step=step, metrics=metrics, examples=step, flops=1e6 * step, seconds=spent)
             yield End(cell=cell, step=config.steps)
 
 
 def _trouble(kind: str, context: Context) -> None:
-    if context.ranks.index == 0:
+    if not context.ranks.index:
         while True:
             time.sleep(0.02)
             if kind == "hangs" and context.should_stop():
                 raise KeyError("nobody is to be told to stop by a process that waits")
+    time.sleep(0.3)  # The first has measured before.
     if kind == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "full":
