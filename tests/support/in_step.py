@@ -70,7 +70,6 @@ def _trouble(kind: str, context: Context) -> None:
             time.sleep(0.02)
             if kind == "hangs" and context.should_stop():
                 raise KeyError("nobody is to be told to stop by a process that waits")
-    time.sleep(0.3)  # The first has measured before.
     if kind == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "full":

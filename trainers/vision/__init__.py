@@ -18,7 +18,7 @@ Where to look, in the order of reading:
 from __future__ import annotations
 
 from trainers.vision.few_shot import few_shot_error
-from trainers.vision.networks import ARCHITECTURES, initial_weights, layout, logits
+from trainers.vision.networks import ARCHITECTURES, initial_weights, layout, logits, training_flops
 from trainers.vision.pictures import PictureSet
 from trainers.vision.trainer import VISION, VisionConfig, VisionModel
 
@@ -32,4 +32,5 @@ __all__ = [
     "initial_weights",
     "layout",
     "logits",
+    "training_flops",
 ]

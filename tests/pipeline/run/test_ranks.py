@@ -111,7 +111,7 @@ def test_a_vision_model_that_began_on_one_goes_on_with_two_and_stops_when_told(t
 )
 def test_one_that_fails_takes_the_cell_down_for_its_own_reason(tmp_path, trouble, failure, says):
     events = list(run_job(make_job(IN_STEP, tmp_path, devices=2, trouble=trouble), no_stop))
-    assert [type(event) for event in events] == [Measured, Failed]
+    assert not any(isinstance(event, Failed | Ended) for event in events[:-1])
     assert (events[-1].failure, events[-1].message) == (failure, says)
     assert ("in _trouble" in events[-1].traceback) is (trouble != "killed")
     assert not processes()
