@@ -23,6 +23,8 @@ from trainers.contract import (
     End,
     Ending,
     Point,
+    RankLost,
+    Ranks,
     Trainer,
     TrainerError,
     check_config,
@@ -31,6 +33,7 @@ from trainers.contract import (
     fitted,
     inference_budgets,
     reserved_threads,
+    spreads,
     threads,
     units,
 )
@@ -47,6 +50,8 @@ __all__ = [
     "End",
     "Ending",
     "Point",
+    "RankLost",
+    "Ranks",
     "Trainer",
     "TrainerError",
     "check_config",
@@ -57,6 +62,7 @@ __all__ = [
     "load_trainer",
     "reserved_threads",
     "run_trainer",
+    "spreads",
     "threads",
     "units",
 ]

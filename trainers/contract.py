@@ -14,6 +14,8 @@ and that may have
     threads(config)                  threads that a run on a GPU makes use of beside it, where one is not enough
     fitted(config, bytes)            the configuration with other execution fields (the parts of a batch), so that its
                                      counted bytes are no more than these; None where nothing makes it fit
+    batch_parts(config)              the equal parts that a batch can be cut into, where a run can be spread over
+                                     several devices: over as many as divide this number. See `Ranks`
     units                            what numbers count, by column: {"dataset_size": "tokens"}; others are not guessed
     example_configs                  a few small configurations of one cohort, which `unsl check-trainer` runs
     evaluation_fingerprint(config)   a short text that changes when what is measured on changes: the evaluation set,
@@ -97,8 +99,8 @@ class Point:
     flops: float
     """Training FLOPs spent on this model so far: `step` steps of them, whatever other branches of its run took."""
     seconds: float
-    """This cell's share of the training seconds so far, interruptions and other branches included: a cohort's shares
-    sum to its time."""
+    """This cell's share of the device-seconds of training so far, interruptions and other branches included: a cohort's
+    shares sum to its time, times the devices that it is spread over."""
     inference_steps: int = 1
     """Inference budget of this measurement: samples or steps an answer."""
 
@@ -121,8 +123,31 @@ class Checkpoint:
     arrays: Mapping[str, np.ndarray] = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ranks:
+    """The processes that train a cell together, each on a device of its own, as one of them sees it.
+
+    How many they are is how a run is carried out, and no part of a cell: they share out the batch that the
+    configuration names, and what comes of it is that of one process but for rounding. All of them run `train` and yield
+    the same; what the first yields counts, and its context alone loads, saves and knows when to stop.
+    """
+
+    count: int = 1
+    index: int = 0
+    meeting: str = ""
+    """A file that is not there yet, on a disk that all of them see, by which they find each other."""
+
+    @property
+    def alone(self) -> bool:
+        return self.count == 1
+
+
+class RankLost(RuntimeError):
+    """A process could not go on since it cannot reach the others: one of them has another reason to tell."""
+
+
 class Context(Protocol):
-    """A trainer's only door to the outside."""
+    """A trainer's only door to the outside. It may have `ranks`, where a cell is trained by several processes."""
 
     device: str
     """Where to train, as torch names it: `cpu`, `cuda`, `cuda:1`."""
@@ -193,6 +218,12 @@ def fitted(trainer: Trainer, config: Any, bytes: int) -> Any | None:
     if says:
         return says(config, bytes)
     return config if trainer.count(config).bytes <= bytes else None
+
+
+def spreads(trainer: Trainer, config: Any, devices: int) -> bool:
+    """Whether a run can be spread over so many devices: one always, several where they divide its `batch_parts`."""
+    says = getattr(trainer, "batch_parts", None)
+    return devices == 1 or says is not None and says(config) % devices == 0
 
 
 THREADS = "UNSL_THREADS"

@@ -100,7 +100,7 @@ class _Observed:
     """A context that remembers at which steps cells began, and whether the trainer was told to stop."""
 
     def __init__(self, context: Context):
-        self._context, self.device = context, context.device
+        self._context, self.device, self.ranks = context, context.device, getattr(context, "ranks", None)
         self.begun: dict[int, int] = {}
         self.told_to_stop = False
 

@@ -6,6 +6,7 @@ from pipeline.plan.cost import LONGEST_JOB_SHARE, Throughput, Timing, gather
 from pipeline.plan.devices import CPU, GPUS, PROCESS_BYTES, Device, device_named, device_shown
 from pipeline.plan.memory import carried_out, check_memory, explain, in_parts, too_large
 from pipeline.plan.plan import Plan, PlannedCell, State, make_plan
+from pipeline.plan.shares import check_even
 
 __all__ = [
     "CPU",
@@ -25,6 +26,7 @@ __all__ = [
     "Timing",
     "added",
     "carried_out",
+    "check_even",
     "check_memory",
     "device_named",
     "device_shown",

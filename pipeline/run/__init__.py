@@ -9,6 +9,7 @@ from pipeline.run.job import Job
 from pipeline.run.outcome import Outcome
 from pipeline.run.progress import Progress, clock
 from pipeline.run.schedule import Listed, Schedule, Stages, fitted_first
+from pipeline.run.spreading import Spreading
 from pipeline.run.worker import run_job, use_one_thread
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Progress",
     "Report",
     "Schedule",
+    "Spreading",
     "Stages",
     "clock",
     "fitted_first",

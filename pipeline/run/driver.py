@@ -23,6 +23,7 @@ from pipeline.run.packing import Packing
 from pipeline.run.retries import Next, after
 from pipeline.run.schedule import Listed, Schedule
 from pipeline.run.signals import Signals
+from pipeline.run.spreading import Spreading
 from pipeline.run.waiting import Known, Waiting
 from pipeline.store import Ended, Event, Failed, Failure, Measured, Used, Writer
 from pipeline.study import Cell, Study
@@ -55,6 +56,8 @@ class Driver:
     executor: Executor
     listeners: Sequence[Listener]
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    spreading: Spreading | None = None
+    """Over how many devices cells are spread; each has one where left out."""
     costs: Costs | None = None
     """What may be spent, and what was spent before; no limit where left out."""
     _running: dict[int, set[str]] = field(default_factory=dict)
@@ -76,9 +79,11 @@ class Driver:
 
     def __post_init__(self) -> None:
         self.costs = self.costs or Costs(meter=self.executor.meter)
+        self.spreading = self.spreading or Spreading(trainer=self.study.loaded_trainer)
         self._waiting = Waiting(
             known=self._known,
             packing=self._packing,
+            spreading=self.spreading,
             costs=self.costs,
             failed_before=lambda job: bool(self._failed_on(job)),
             running=self._running,
@@ -129,7 +134,7 @@ class Driver:
             return
         self._known.cells |= {one.cell.id: one.cell for one in planned}
         self._unfinished |= dict.fromkeys(one.cell.id for one in planned)
-        workers = self.executor.workers
+        workers = max(1, self.executor.workers // self.spreading.fewest)
         cohorts = gather(
             [one.cell for one in planned],
             self._known.throughput,
@@ -190,7 +195,8 @@ class Driver:
         avoid = sick | self._failed_on(job)
         if avoid >= self.executor.nodes.keys() and not self.executor.may_grow:
             avoid = sick  # Nowhere else to go.
-        cpus = 1 if self._on_cpu else min(self._threads(job), self.executor.most_cpus(job.gpu_share))
+        threads = job.devices * (1 if self._on_cpu else self._threads(job))
+        cpus = threads if self._on_cpu else min(threads, self.executor.most_cpus(job.gpu_share))
         return replace(job, avoid=avoid, cpus=cpus, memory=self._packing.memory(self._known.cells[job.cells[0]]))
 
     def _threads(self, job: Job) -> int:

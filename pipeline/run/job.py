@@ -31,8 +31,10 @@ class Job:
     """This one included, since a try brought it further."""
     nodes_lost: int = 0
     """Likewise, those that ended with their node. They are no tries."""
+    devices: int = 1
+    """Devices that each cell is trained on at once, by a process each."""
     gpu_share: float = 0.0
-    """The part of a GPU that the job asks for; 0 on a CPU."""
+    """The part of a GPU that the job asks for, or how many whole ones; 0 on a CPU."""
     cpus: int = 1
     """CPU cores that the job asks for, and the threads that it may run."""
     memory: int = 0

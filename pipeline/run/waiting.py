@@ -15,6 +15,7 @@ from pipeline.run.costs import Costs
 from pipeline.run.executors import Executor
 from pipeline.run.job import Job
 from pipeline.run.packing import Packing
+from pipeline.run.spreading import Spreading
 from pipeline.study import Cell
 
 TASK_SECONDS = 1.0
@@ -45,6 +46,7 @@ class Waiting:
 
     known: Known
     packing: Packing
+    spreading: Spreading
     costs: Costs
     failed_before: Callable[[Job], bool]
     """Whether cells of a job failed on a node: such a job goes alone."""
@@ -80,7 +82,8 @@ class Waiting:
             again = self._jobs[0].tries > 1 or self.failed_before(self._jobs[0])
             if jobs and again:
                 break
-            jobs.append(self._jobs.popleft())
+            job = self._jobs.popleft()
+            jobs.append(replace(job, devices=self.spreading.fewest))
             if again:
                 break  # Alone, so that a job that kills its worker does not use up the tries of others.
             seconds += sum(map(self.known.throughput.seconds, self.known.of(jobs[-1])))
@@ -98,11 +101,20 @@ class Waiting:
         self.packing.look(executor.gpus)
         for index, job in enumerate(self._jobs):
             cells: Sequence[Cell] = self.known.of(job)
+            devices = self.spreading.devices(job, executor, waiting=len(self._jobs), seconds=self._seconds(job))
+            if devices > 1:
+                if self._can_pay(job, device):
+                    del self._jobs[index]
+                    return [replace(job, devices=devices, gpu_share=float(devices))]
+                continue
             # A GPU that is up costs the same whether it waits for a measurement or trains a cell that it could share.
             if (self.packing.may_start(cells[0]) or executor.idle >= 1) and self._can_pay(job, device):
                 del self._jobs[index]
                 return [replace(job, gpu_share=self.packing.share(cells))]
         return []
+
+    def _seconds(self, job: Job) -> float:
+        return sum(map(self.known.to_go, job.cells))
 
     def _can_pay(self, job: Job, device: Device) -> bool:
         """Whether the budget covers this job too, beside what the running ones still need."""

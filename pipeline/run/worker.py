@@ -7,12 +7,26 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from pipeline.run.checkpoints import Checkpoints, CheckpointsUnreachable
 from pipeline.run.job import Job
+from pipeline.run.ranks import Blame, RanksFailed, processes, run_on_ranks
 from pipeline.store import Ended, Event, Failed, Failure, Folder, Measured, Used
 from pipeline.study import check_metrics
-from trainers import THREADS, Checkpoint, End, Ending, Point, TrainerError, load_trainer, run_trainer
+from trainers import (
+    THREADS,
+    Checkpoint,
+    End,
+    Ending,
+    Point,
+    RankLost,
+    Ranks,
+    Trainer,
+    TrainerError,
+    load_trainer,
+    run_trainer,
+)
 
 
 def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
@@ -22,34 +36,45 @@ def run_job(job: Job, should_stop: Callable[[], bool]) -> Iterator[Event]:
     """
     use_one_thread()
     ended: set[str] = set()
-    os.environ[THREADS] = str(job.cpus)
-    checked = False
-    measured = not job.device.startswith("cuda")
     try:
-        context = _Context(job, should_stop)
-        trainer = load_trainer(job.trainer, base=job.base or None)
-        configs = [trainer.Config(**config) for config in job.configs]
-        yield from context.repeat()
-        for event in run_trainer(trainer, configs, context):
-            cell = job.cells[event.cell]
-            if isinstance(event, Point):
-                if not checked:
-                    check_metrics(event.metrics, job.configs[event.cell])
-                    checked = True
-                context.points[event.cell].append(event)
-                yield Measured(cell=cell, point=event)
-                if not measured:
-                    measured = True
-                    yield from _gpu_memory(job)
-            elif isinstance(event, End):
-                ended.add(cell)
-                yield Ended(cell=cell, step=event.step, ending=Ending(event.ending))
+        for event in run_on_ranks(job, should_stop) if job.devices > 1 else train(job, should_stop):
+            if isinstance(event, Ended):
+                ended.add(event.cell)
+            yield event
     except Exception as error:
-        trace = traceback.format_exc()
-        message = f"{type(error).__name__}: {error}"
+        why = error if isinstance(error, RanksFailed) else explained(error)
         for cell in job.cells:
             if cell not in ended:
-                yield Failed(cell=cell, failure=_classify(error), message=message, traceback=trace)
+                yield Failed(cell=cell, failure=why.failure, message=why.message, traceback=why.traceback)
+
+
+def train(job: Job, should_stop: Callable[[], bool], ranks: Ranks | None = None) -> Iterator[Event]:
+    """What happens to the cells of a job that this process trains, alone or as the first. Raises what goes wrong."""
+    os.environ[THREADS] = str(max(1, job.cpus // job.devices))
+    checked = False
+    measured = not job.device.startswith("cuda")
+    context = _Context(job, should_stop, ranks or Ranks())
+    trainer, configs = load_job(job)
+    yield from context.repeat()
+    for event in run_trainer(trainer, configs, context):
+        cell = job.cells[event.cell]
+        if isinstance(event, Point):
+            if not checked:
+                check_metrics(event.metrics, job.configs[event.cell])
+                checked = True
+            context.points[event.cell].append(event)
+            yield Measured(cell=cell, point=event)
+            if not measured:
+                measured = True
+                yield from _gpu_memory(job)
+        elif isinstance(event, End):
+            yield Ended(cell=cell, step=event.step, ending=Ending(event.ending))
+
+
+def load_job(job: Job) -> tuple[Trainer, list[Any]]:
+    """The trainer of a job and its configurations."""
+    trainer = load_trainer(job.trainer, base=job.base or None)
+    return trainer, [trainer.Config(**config) for config in job.configs]
 
 
 def use_one_thread() -> None:
@@ -63,8 +88,8 @@ def use_one_thread() -> None:
 class _Context:
     """`trainers.Context` over a folder of checkpoints."""
 
-    def __init__(self, job: Job, should_stop: Callable[[], bool]):
-        self.device = job.device
+    def __init__(self, job: Job, should_stop: Callable[[], bool], ranks: Ranks):
+        self.device, self.ranks = job.device, ranks
         self._seconds = job.checkpoint_seconds
         folder = Folder(job.checkpoints)
         self._checkpoints = [Checkpoints(folder.folder(cell), job.series) for cell in job.cells]
@@ -106,9 +131,13 @@ class _Context:
 
 
 def main_memory() -> int:
-    """Bytes of main memory that this process takes now; 0 where the system does not say."""
+    """Bytes of main memory that this process takes now, with those that train for it; 0 where the system is silent."""
+    return sum(map(_resident, ("self", *processes())))
+
+
+def _resident(process: int | str) -> int:
     try:
-        with open("/proc/self/statm") as file:
+        with open(f"/proc/{process}/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
@@ -127,16 +156,26 @@ def gpu_types(device: str) -> dict[str, int]:
 
 
 def _gpu_memory(job: Job) -> list[Used]:
-    """Each cell's part of the most that the job has allocated so far; nothing where torch has allocated nothing."""
+    """Each cell's part of the most that the job has allocated so far; nothing where torch has allocated nothing.
+
+    Of several GPUs, what all of them hold: no less than one GPU would, so that a share of one is never too small.
+    """
     torch = sys.modules.get("torch")
     gpus = gpu_types(job.device) if torch else {}
-    most = torch.cuda.max_memory_allocated(job.device) // len(job.cells) if gpus else 0
+    most = job.devices * torch.cuda.max_memory_allocated(job.device) // len(job.cells) if gpus else 0
     return [Used(cell=cell, bytes=most, gpu=gpu, gpu_bytes=whole) for gpu, whole in gpus.items() for cell in job.cells]
 
 
+def explained(error: Exception) -> RanksFailed:
+    """An exception in the words of a failure; called where it is handled."""
+    message = f"{type(error).__name__}: {error}"
+    blame = Blame.ANOTHERS if isinstance(error, RankLost) else Blame.ITS_OWN
+    return RanksFailed(_classify(error), message, traceback.format_exc(), blame)
+
+
 def _classify(error: Exception) -> Failure:
-    if isinstance(error, CheckpointsUnreachable):
-        return Failure.PREEMPTED  # By the store: to be tried again, as where a worker was lost.
+    if isinstance(error, CheckpointsUnreachable | RankLost):
+        return Failure.PREEMPTED  # By the store or by another process: to be tried again, as where a worker was lost.
     if isinstance(error, TrainerError):
         return Failure.BAD_CONFIG
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":

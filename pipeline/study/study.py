@@ -21,6 +21,7 @@ from pipeline.study.growth import NEWEST_ROUND, Growth
 from pipeline.study.split import PlannedPoints, Split
 from trainers import Trainer, TrainerError, load_trainer
 
+AUTO = "auto"
 DEFAULT_LAWS = ("m2", "cf", "bnsl", "unsl")
 """The simplest of one input, the additive one, the broken one, and the unified."""
 
@@ -76,6 +77,9 @@ class Study:
     """Cells that train together at most, where their shapes agree."""
     device: str = "auto"
     """What the cells need: `cpu`, `gpu`, or `auto` for a GPU where there is one. No part of a cell's identity."""
+    devices_per_cell: int | str = 1
+    """Devices that each cell is trained on at once, or `auto`: as many GPUs of a node as would idle otherwise. No part
+    of a cell's identity either; not every trainer can."""
     growth: Growth | None = None
     """How it grows by `unsl rescale`. Such a study holds out its newest round: its split is `round == newest`."""
     grown: Sequence[Sequence[Mapping[str, Literal]]] = ()
@@ -90,6 +94,11 @@ class Study:
             raise PipelineError(f"study name {self.name!r} must be lower-case letters, digits, - and _")
         if not self.address:
             object.__setattr__(self, "address", self.name)
+        if self.devices_per_cell != AUTO and not (type(self.devices_per_cell) is int and self.devices_per_cell >= 1):
+            raise PipelineError(
+                f"study '{self.name}': devices_per_cell {self.devices_per_cell!r} must be a whole number from 1 on, "
+                "or 'auto'"
+            )
         if self.device not in ("auto", "cpu", "gpu"):
             raise PipelineError(f"study '{self.name}': device {self.device!r} must be auto, cpu or gpu")
 

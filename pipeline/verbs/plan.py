@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pipeline.plan import Prices, check_memory, make_plan
+from pipeline.plan import Prices, check_even, check_memory, make_plan
 from pipeline.verbs.output import write_json
 from pipeline.verbs.verb import Verb, add_json, add_prices, add_study, study_and_store
 
@@ -22,6 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     study, store = study_and_store(options)
     made = make_plan(study, store, options.device_type)
+    check_even(study, made.cells, study.devices_per_cell)
     if options.json:
         write_json(options.json, made.to_json())
     else:

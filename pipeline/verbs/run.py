@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import PipelineError
 from pipeline.plan import CPU, Budget, Device, Plan, PlannedCell, Prices, State, check_memory, device_shown, make_plan
 from pipeline.store import Store, Writer
-from pipeline.study import Study, show_config
+from pipeline.study import AUTO, Study, show_config
 from pipeline.verbs.output import say
 from pipeline.verbs.verb import (
     Verb,
@@ -90,9 +90,20 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=whole_number(1), metavar="N", help="tasks of Ray's at once (default: every core or GPU)")
     devices, says = ("auto", "cpu", "gpu", "cuda"), "what to train on (default: what the study says, else auto)"
     add("--device", choices=devices, default="auto", help=says)
+    add(
+        "--devices-per-cell",
+        type=_devices,
+        metavar="N",
+        help="GPUs of a node that train a cell together, or auto: as many as would idle (default: what the study says, "
+        "else 1)",
+    )
     add("--hang-minutes", type=positive, default=30.0, help="end a job that is silent this long (default: 30)")
     add_prices(parser)
     add_wandb(parser)
+
+
+def _devices(text: str) -> int | str:
+    return text if text == AUTO else whole_number(1)(text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -139,7 +150,7 @@ def run_cells(
     which those are started that laws are fitted to; the longest first where left out. live: makes what fits beside the
     run, given whom to tell."""
     from pipeline.forecasts import ForecastFirst, Ledger, forecast_held_out
-    from pipeline.run import Costs, Display, Driver, Progress, make_executor, use_one_thread
+    from pipeline.run import Costs, Display, Driver, Progress, Spreading, make_executor, use_one_thread
     from pipeline.tracking import make_tracker
 
     study, store = made.study, writer.store
@@ -159,6 +170,8 @@ def run_cells(
         planned = [one for one in made.cells if one.cell.id in here]
         if executor.gpus:
             check_memory(study, planned, device)
+        spreading = Spreading(trainer=study.loaded_trainer, per_cell=options.devices_per_cell or study.devices_per_cell)
+        spreading.check(study, planned, executor)
         prices = Prices.parse(options.price)
         costs = Costs.of(store.folder, executor, device=device, budget=budget, prices=prices)
         planned, held = costs.admit(planned, device=device, trim=trim)
@@ -196,6 +209,7 @@ def run_cells(
             writer=writer,
             executor=executor,
             listeners=(display, tracker, first, *((watch,) if watch else ())),
+            spreading=spreading,
             costs=costs,
         )
         if watch:

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.plan import Plan, Prices, explain, in_parts, too_large
 from pipeline.run import clock
 from pipeline.store import CellRecord
+from pipeline.study import AUTO
 from pipeline.verbs.terminal import table as _table
 
 MOST_ROWS = 40
@@ -55,6 +56,9 @@ def plan(made: Plan, prices: Prices, *, all_cells: bool) -> None:
         f"to run: {facts['remaining_flops']:.2e} FLOPs, {clock(facts['remaining_seconds'])} on one {device.name} "
         f"({how}): {hours}"
     )
+    if (devices := made.study.devices_per_cell) != 1:
+        many = "as many GPUs of a node as would idle otherwise" if devices == AUTO else f"{devices} devices at once"
+        print(f"each cell on {many}; seconds and hours are those of all its devices together")
     waiting = made.to_run(retry_failed=True)
     for line in in_parts(made.study, waiting, device):
         print(line)

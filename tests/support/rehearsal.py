@@ -57,8 +57,10 @@ def run_study(
     watch: Callable[[Driver], Any] | None = None,
     checkpoint_seconds: float = 30.0,
     forecast: bool = False,
+    **driving: Any,
 ) -> Outcome:
-    """Run what is not done, or forecast what is held out in between. `watch` is handed the driver before it starts."""
+    """Run what is not done, or forecast what is held out in between. `watch` is handed the driver before it starts;
+    `driving` are other fields of it."""
     made = make_plan(study, store)
     planned = made.to_run(retry_failed=retry_failed)
     first = ForecastFirst(study, planned, lambda: forecast_held_out(study, store), beside=executor is not None)
@@ -69,6 +71,7 @@ def run_study(
             executor=executor or InlineExecutor(device="cpu"),
             listeners=[*listeners, first],
             checkpoint_seconds=checkpoint_seconds,
+            **driving,
         )
         if watch:
             watch(driver)

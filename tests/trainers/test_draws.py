@@ -9,7 +9,7 @@ from trainers import TrainerError, load_trainer
 from trainers.data.order import EpochOrder
 from trainers.data.subset import nested_subset
 from trainers.math.answering import distinct
-from trainers.vision.pictures import _GameFrames
+from trainers.vision.games import GameFrames
 
 
 def test_a_seed_draws_what_it_has_always_drawn():
@@ -18,7 +18,7 @@ def test_a_seed_draws_what_it_has_always_drawn():
     assert EpochOrder(seed=3, size=5).take(3, 6).tolist() == [3, 0, 1, 4, 0, 2]
     assert distinct(space=100, seed=3, count=5, without=np.arange(50)).tolist() == [75, 81, 84, 73, 83]
     assert distinct(space=2**30, seed=3, count=3, without=nothing).tolist() == [1050365060, 271928421, 621937646]
-    assert _GameFrames(4, 0).drawn("train", 2, seed=1).tolist() == [2**29, 2**29 + 1]
+    assert GameFrames(4, 0).drawn("train", 2, seed=1).tolist() == [2**29, 2**29 + 1]
 
 
 def test_a_run_is_measured_where_it_has_always_been():

@@ -6,17 +6,19 @@ import dataclasses
 import errno
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_vision import colours, config
 
 from trainers import Point, TrainerError
 from trainers.battery import Recorder
 from trainers.battery import run_in_memory as run
 from trainers.vision import VISION, PictureSet
+from trainers.vision.augmentation import brought_to, random_crops
+from trainers.vision.run_pictures import RunPictures
 
 
 def test_frames_of_games_are_equal_everywhere_and_balanced(cache, monkeypatch):
@@ -54,7 +56,7 @@ def test_the_seed_draws_training_pictures_from_the_whole_set(cache, folder):
 
 
 def test_a_sample_spans_the_shards_of_a_set(cache, folder, monkeypatch):
-    monkeypatch.setattr("trainers.vision.pictures.SHARD", 4)
+    monkeypatch.setattr("trainers.vision.sets.SHARD", 4)
     in_shards = [taken(colours(folder), 22, seed) for seed in (0, 1)]
     shutil.rmtree(cache)
     monkeypatch.undo()
@@ -68,13 +70,18 @@ def test_every_seed_has_frames_of_its_own(cache):
     assert not set(one) & set(other) and taken(games, 4, 1) == other[:4]
 
 
-def test_reading_ahead_changes_nothing(cache, folder):
+def test_reading_ahead_changes_nothing_and_stays_within_bounds(cache, folder, monkeypatch):
+    monkeypatch.setattr("trainers.vision.reading.CHUNK", 2)
     part = colours(folder).part("train", 22, "cpu")
-    expected = [part.take(rows)[0] for rows in (np.arange(5), np.arange(5, 9), np.arange(3))]
-    part._reader = ThreadPoolExecutor(1)
-    found = [part.take(np.arange(5), following=np.arange(5, 9))[0], part.take(np.arange(5, 9), np.arange(9))[0]]
-    found.append(part.take(np.arange(3))[0])
-    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    batches = [np.arange(5), np.arange(5, 9), np.arange(3), np.arange(5)]
+    expected = [part.take(rows)[0] for rows in batches]
+    part.read_ahead(2)
+    for number, rows in enumerate(batches):
+        found, _ = part.take(rows, following=batches[number + 1 : number + 3])
+        assert torch.equal(found, expected[number])
+        assert len(part._ahead) == len({next_rows.tobytes() for next_rows in batches[number + 1 : number + 3]})
+    unexpected = np.arange(7, 12)
+    assert part.take(unexpected)[0].shape == (5, 8, 8, 3) and not part._ahead
 
 
 def test_a_folder_of_pictures(cache, folder):
@@ -179,3 +186,60 @@ def test_errors_reach_the_cell_as_one_message(cache):
     of = config(pictures="/no/such/folder")
     with pytest.raises(TrainerError, match="a path that exists here"):
         next(event for event in VISION.train([of], Recorder()) if isinstance(event, Point))
+
+
+def test_crops_are_brought_to_size_as_pil_does(cache):
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (70, 24, 24, 3), dtype=np.uint8)
+    boxes = random_crops(random, len(pictures), side=24, smallest=0.08)
+    mirrored = random.random(len(pictures)) < 0.5
+    for resolution in (8, 16, 40):
+        found = brought_to(resolution, torch.from_numpy(pictures), boxes, mirrored).numpy()
+        for picture, (top, left, height, width), mirror, came in zip(pictures, boxes, mirrored, found, strict=True):
+            image = Image.fromarray(picture[top : top + height, left : left + width])
+            resized = np.asarray(image.resize((resolution, resolution), Image.Resampling.BILINEAR))
+            expected = resized[:, ::-1] if mirror else resized
+            assert np.abs(came.astype(int) - expected).max() <= 1, "but for rounding, once or twice"
+
+
+def test_random_crops_are_those_of_the_field():
+    boxes = random_crops(np.random.default_rng(0), 20_000, side=256, smallest=0.08)
+    top, left, height, width = boxes.T
+    assert boxes.min() >= 0 and (top + height).max() <= 256 and (left + width).max() <= 256
+    share, ratio = height * width / 256**2, width / height
+    assert share.min() > 0.075 and ratio.min() > 0.72 and ratio.max() < 1.39
+    # Uniform in the area, but for attempts that do not fit, most of which are large.
+    assert 0.45 < np.quantile(share, 0.5) < 0.54 and abs(np.log(ratio).mean()) < 0.01
+    assert abs(np.mean(top[height == 128]) - 64) < 5, "anywhere"
+    assert random_crops(np.random.default_rng(0), 5, side=256, smallest=1.0)[:, 2:].min() > 200
+
+
+def test_crops_are_a_picture_s_by_its_place_and_its_step(cache, folder):
+    settings = {"pictures": str(folder), "dataset_size": 16, "test_size": 2, "batch_size": 8, "steps": 8, "flip": True}
+    of = config(**settings, few_shot_classes=0, random_crop=0.3, stored_resolution=20)
+    run_once = RunPictures(of, "cpu")
+    batches = [run_once.batch(step) for step in range(4)]
+    again = RunPictures(of, "cpu")
+    again.training.read_ahead(2)
+    for step in (2, 3):
+        whole, labels = again.batch(step)
+        assert torch.equal(whole, batches[step][0]) and torch.equal(labels, batches[step][1])
+        half, _ = again.batch(step, slice(4, 8))
+        assert torch.equal(half, whole[4:])
+    assert batches[0][0].shape == (8, 16, 16, 3) and run_once.training.take(np.arange(2))[0].shape == (2, 20, 20, 3)
+    plain = RunPictures(dataclasses.replace(of, random_crop=0.0, stored_resolution=0), "cpu")
+    assert not torch.equal(plain.batch(0)[0], batches[0][0])
+    for (kept, _), (measured, _) in zip(plain.training_subset, run_once.training_subset, strict=True):
+        assert (kept.float() - measured.float()).abs().mean() < 12, "measured whole"
+    with pytest.raises(TrainerError, match="stored_resolution = 20 must be 0, or at least resolution"):
+        dataclasses.replace(of, random_crop=0.0)
+
+
+def test_a_resumed_run_crops_as_one_that_was_not_interrupted(cache, folder):
+    settings = {"pictures": str(folder), "dataset_size": 16, "test_size": 2, "batch_size": 4, "steps": 32}
+    of = config(**settings, few_shot_classes=0, random_crop=0.3, flip=True)
+    whole, _ = run(VISION, [of])
+    begun = Recorder(stop_after_points=1)
+    first, _ = run(VISION, [of], begun)
+    rest, _ = run(VISION, [of], Recorder(saved=begun.saved))
+    assert first and rest and first | rest == whole

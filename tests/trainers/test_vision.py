@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trainers import Checkpoint, TrainerError
 from trainers.battery import Recorder
 from trainers.battery import run_in_memory as run
-from trainers.vision import VISION, VisionConfig, VisionModel, few_shot_error, initial_weights, layout, logits, pictures
+from trainers.vision import VISION, VisionConfig, VisionModel, few_shot_error, initial_weights, layout, logits, sets
 from trainers.vision.few_shot import BIAS, PENALTIES
 
 NETWORKS = [
@@ -140,7 +140,7 @@ class TestTraining:
 
     def test_a_cell_is_not_resumed_on_other_pictures(self, cache, folder, tmp_path):
         def resumed(checkpoint):
-            pictures._load_with_datasets.cache_clear()  # as in a new process
+            sets._load_with_datasets.cache_clear()  # as in a new process
             return run(VISION, [of], Recorder(saved={0: checkpoint}))[0]
 
         copied = shutil.copytree(folder, tmp_path / "copied")
@@ -229,7 +229,7 @@ class _Halves:
         self.test = self.training_subset = [self._draw(512, 10_000, of.resolution)]
         self.of = of
 
-    def batch(self, step: int):
+    def batch(self, step: int, mine: slice):
         return self._draw(self.of.batch_size, step, self.of.resolution)
 
     @staticmethod

@@ -208,9 +208,12 @@ class Language:
             bytes=state_bytes(config) * total + copy_bytes(config) + part_bytes(config),
         )
 
+    def batch_parts(self, config: LanguageConfig) -> int:
+        return config.batch_size // config.context_length
+
     def fitted(self, config: LanguageConfig, bytes: int) -> LanguageConfig | None:
-        sequences = config.batch_size // config.context_length
-        return fitted(self, config, bytes, examples=sequences, fewest=math.ceil(FEWEST_TOKENS / config.context_length))
+        fewest = math.ceil(FEWEST_TOKENS / config.context_length)
+        return fitted(self, config, bytes, examples=self.batch_parts(config), fewest=fewest)
 
     def evaluation_steps(self, config: LanguageConfig) -> tuple[int, ...]:
         return measured_steps(config, first=16)
@@ -250,7 +253,8 @@ class LanguageModel(SingleModel):
         return rate_factors(self.config, self.weights)
 
     def batch(self) -> list[np.ndarray]:
-        return np.array_split(self.windows.batch(self.step), self.config.accumulation)
+        mine = self.group.rows(LANGUAGE.batch_parts(self.config))
+        return np.array_split(self.windows.batch(self.step, mine), self.parts)
 
     def loss(self, part: np.ndarray):
         return self.nats(part).mean()
@@ -311,9 +315,9 @@ class Windows:
         self.validation_bytes = int(text.token_bytes[self.validation[:, 1:]].sum())
         self.validation_parts = math.ceil(self.validation[:, 1:].size * config.accumulation / config.batch_size)
 
-    def batch(self, step: int) -> np.ndarray:
-        """The windows of a step, (sequences, context_length + 1), int64."""
-        taken = self._order.take(step * self._sequences, self._sequences)
+    def batch(self, step: int, rows: slice = slice(None)) -> np.ndarray:
+        """The windows of a step, or some of them, (sequences, context_length + 1), int64."""
+        taken = self._order.take(step * self._sequences, self._sequences)[rows]
         return self._cut(self._text.training, self._subset[taken])
 
     def _cut(self, tokens: np.ndarray, rows: np.ndarray) -> np.ndarray:

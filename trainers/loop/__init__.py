@@ -6,6 +6,7 @@
     schedules.py      when a run is measured, and how its learning rate moves
     parametrisation.py one learning rate for models of all widths
     memory.py         what a step takes of a GPU's memory, and the parts of a batch that fit
+    ranks.py          several processes that train one cell, each on a device of its own
     branches.py       runs of many lengths in one: a trunk at a constant rate, and what decays from it
 
 A domain derives a `Cohort`, or a `SingleModel`, says what a step is and what is measured, and hands it to

@@ -19,6 +19,7 @@ import numpy as np
 
 from trainers.contract import Checkpoint, Context, End, Ending, Point, Trainer, TrainerError
 from trainers.loop.branches import Branches, standing
+from trainers.loop.ranks import group_here, together_with_others
 
 
 class Interrupted(Exception):
@@ -50,6 +51,8 @@ class Cohort(abc.ABC):
         self.branches = Branches(self.config, steps) if annealing else None
         """Where an annealing run stands; None of a run that has no branches."""
         self.device, self.on_gpu = device, device.startswith("cuda")
+        self.group = group_here()
+        """The processes that train this cohort, most often this one alone."""
         self.should_stop: Callable[[], bool] = lambda: False
         """The context's question, for domains that ask within a step."""
         self.step, self.seconds = 0, [0.0] * len(cells)
@@ -144,7 +147,7 @@ class Cohort(abc.ABC):
             self._share_seconds_since(began)
             yield from self._points(measured)
             stopping = self.step < self.config.steps and context.should_stop()
-            if stopping or context.checkpoint_due():
+            if (stopping or context.checkpoint_due()) and self.group.first:
                 for row, cell in enumerate(self.cells):
                     if self.alive[row]:
                         context.save(cell, self.checkpoint(row))
@@ -156,7 +159,7 @@ class Cohort(abc.ABC):
                 yield End(cell=cell, step=self.step)
 
     def _share_seconds_since(self, began: float) -> None:
-        share = (time.perf_counter() - began) / max(1, sum(self.alive))
+        share = self.group.count * (time.perf_counter() - began) / max(1, sum(self.alive))
         self.seconds = [s + share * alive for s, alive in zip(self.seconds, self.alive, strict=True)]
 
     def _end_diverged(self) -> Iterator[End]:
@@ -193,7 +196,15 @@ def train_cohorts(
     """Train configurations of one shape as cohorts of a kind: those at the same step together, or each by itself.
 
     Raises TrainerError for cells that cannot be trained when the others are done, which must not suffer from them.
+    Where the context has `ranks`, the processes that they are train each cohort together.
     """
+    with together_with_others(context) as context:
+        yield from _train_cohorts(kind, trainer, configs, context, together=together)
+
+
+def _train_cohorts(
+    kind: type[Cohort], trainer: Trainer, configs: Sequence[Any], context: Context, *, together: bool
+) -> Iterator[Point | End]:
     checkpoints = [context.load(cell) for cell in range(len(configs))]
     stand = [standing(checkpoint) for checkpoint in checkpoints]
 
@@ -204,11 +215,15 @@ def train_cohorts(
     for _, cells in groupby(sorted(range(len(configs)), key=group), key=group):
         if context.should_stop():
             return
+        cohort, refusal = None, ""
         try:
             cohort = kind(trainer, configs, list(cells), context.device)
             cohort.restore(checkpoints)
         except TrainerError as error:
-            refused.append(str(error))
+            refusal = str(error)
+        if refusals := list(filter(None, group_here().all_said(refusal))):
+            refused += refusals
+            del cohort
             continue
         with contextlib.closing(cohort):
             yield from cohort.run(context)

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainers.contract import HEADROOM, Trainer, TrainerError
+from trainers.contract import HEADROOM, Trainer, TrainerError, spreads
+from trainers.loop.ranks import ALONE, BUFFER_BYTES, Group
 
 COPY_BYTES = 2
 """Bytes that a weight of a product takes again: autocast keeps a copy in bfloat16 until the backward pass."""
@@ -60,12 +61,32 @@ def fitted(trainer: Trainer, config: Any, available: int, *, examples: int, fewe
     return plain or first(True, examples)
 
 
-def fitted_to_device(trainer: Trainer, config: Any, device: str) -> Any:
+def shared_out(trainer: Trainer, config: Any, device: str, group: Group) -> Any:
+    """The configuration as a group of processes carries it out: with what is free on the fullest of their GPUs, and a
+    batch in as many parts as fall to them evenly. Raises TrainerError where that cannot be.
+    """
+    if not spreads(trainer, config, group.count):
+        raise TrainerError(
+            f"a batch of trainer '{trainer.name}' cannot be shared out evenly over {group.count} devices: "
+            f"batch_size = {config.batch_size}; use a number of devices that divides it"
+        )
+    if device.startswith("cuda"):
+        config = fitted_to_device(trainer, config, device, group)
+    if group.alone:
+        return config
+    examples = trainer.batch_parts(config)
+    most = range(config.accumulation, examples + 1)
+    even = next(parts for parts in most if examples % parts == 0 and parts % group.count == 0)
+    return dataclasses.replace(config, accumulation=even)
+
+
+def fitted_to_device(trainer: Trainer, config: Any, device: str, group: Group = ALONE) -> Any:
     """The configuration as its trainer carries it out with what is free on a GPU. Raises TrainerError if it cannot."""
     import torch
 
-    free, _ = torch.cuda.mem_get_info(device)
-    if (made := trainer.fitted(config, int(free / HEADROOM))) is None:
+    free = min(group.all_said(torch.cuda.mem_get_info(device)[0]))
+    buffers = 0 if group.alone else BUFFER_BYTES
+    if (made := trainer.fitted(config, int(free / HEADROOM) - buffers)) is None:
         raise TrainerError(
             f"no part of a batch fits into the {free / 2**30:.1f} GiB that are free on {device}: use a device with "
             "more memory, or a smaller model"

@@ -1,6 +1,7 @@
 """The step of one torch model that trains by itself: a batch in parts, clipping, AdamW, and data that stay the same.
 
-A domain prepares its model and its data and says what a batch, its loss and its metrics are. On a GPU, products run in
+A domain prepares its model and its data and says what a batch, its loss and its metrics are. Several processes may
+share out the parts of a batch and sum their gradients (ranks.py). On a GPU, products run in
 bfloat16 where the domain asks for it, long runs are compiled, and a batch is cut into as many parts as the memory that
 is free there asks for; weights stay in single precision.
 """
@@ -16,7 +17,8 @@ import numpy as np
 
 from trainers.contract import Checkpoint, Trainer, TrainerError
 from trainers.loop.cohort import Cohort
-from trainers.loop.memory import fitted_to_device
+from trainers.loop.memory import shared_out
+from trainers.loop.ranks import SummedGradients, trainable
 from trainers.loop.schedules import learning_rate_factor
 
 BETAS = (0.9, 0.95)
@@ -43,9 +45,9 @@ class SingleModel(Cohort):
 
     def __init__(self, trainer: Trainer, configs: Sequence[Any], cells: Sequence[int], device: str):
         super().__init__(trainer, configs, cells, device)
-        if self.on_gpu:
-            self.config = fitted_to_device(trainer, self.config, device)
+        self.config = shared_out(trainer, self.config, device, self.group)
         self.weights, self.data = self.prepare()
+        self.gradients = SummedGradients(trainable(self.weights), self.group)
         self.optimiser = _adamw(self.weights, self.config, self.rate_factors())
 
     @abc.abstractmethod
@@ -54,7 +56,8 @@ class SingleModel(Cohort):
 
     @abc.abstractmethod
     def batch(self) -> Iterable[Any]:
-        """The batch of the next step in as many equal parts as the configuration's `accumulation`."""
+        """This process's share of the next step's batch, the rows `self.group.rows(examples)` of it, in `self.parts`
+        equal parts."""
 
     @abc.abstractmethod
     def loss(self, part: Any):
@@ -63,6 +66,11 @@ class SingleModel(Cohort):
     @abc.abstractmethod
     def metrics(self) -> dict[str, float]:
         """Every metric of the model as it is. Training state is not touched."""
+
+    @property
+    def parts(self) -> int:
+        """How many of the configuration's `accumulation` parts of a batch are this process's."""
+        return self.config.accumulation // self.group.count
 
     def rate_factors(self) -> Mapping[str, float]:
         """The share of the learning rate that each weight has, by name; those without one have the whole."""
@@ -75,15 +83,19 @@ class SingleModel(Cohort):
         for group in self.optimiser.param_groups:
             rate = config.learning_rate * learning_rate_factor(config, self.step, branch=self.branch)
             group["lr"] = group["factor"] * rate
-        for part in self.batch():
+        for number, part in enumerate(self.batch(), start=1):
+            if number == self.parts:
+                self.gradients.expect()
             (self.loss(part) / config.accumulation).backward()
+        self.gradients.finish()
         if config.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.weights.values(), config.gradient_clip)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
 
     def measure(self) -> dict[int, dict[str, list[float]]]:
-        return {1: {name: [value] for name, value in self.metrics().items()}}
+        # Computed by all of them, and the first's everywhere: none may go on where another has diverged.
+        return {1: {name: [value] for name, value in self.group.agreed(self.metrics()).items()}}
 
     def compiled(self, function: Callable) -> Callable:
         """The function, compiled where the run is long enough."""

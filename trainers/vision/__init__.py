@@ -9,14 +9,16 @@ Where to look, in the order of reading:
     trainer.py      the configuration, what a run costs, a batch, its loss and its metrics
     ../loop         the step around that loss (single_model.py) and the loop around that step (cohort.py)
     networks.py     the networks by name: size, FLOPs, initial weights, logits; each in vit.py, mixer.py, resnet.py
-    pictures.py     the pictures: sources, parts, the cache; idx.py reads the files of MNIST and its like
+    pictures.py     the pictures: parts and the cache of what is prepared, from games.py or sets.py (and idx.py)
+    run_pictures.py those of one run, by step
+    reading.py      their way to the device, ahead of the training        augmentation.py   random crops of a batch
     few_shot.py     the probe of frozen features
 """
 
 from __future__ import annotations
 
 from trainers.vision.few_shot import few_shot_error
-from trainers.vision.networks import ARCHITECTURES, initial_weights, layout, logits
+from trainers.vision.networks import ARCHITECTURES, initial_weights, layout, logits, training_flops
 from trainers.vision.pictures import PictureSet
 from trainers.vision.trainer import VISION, VisionConfig, VisionModel
 
@@ -30,4 +32,5 @@ __all__ = [
     "initial_weights",
     "layout",
     "logits",
+    "training_flops",
 ]

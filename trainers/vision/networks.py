@@ -22,6 +22,7 @@ import numpy as np
 from trainers import loop
 from trainers.loop import COPY_BYTES, Kept
 from trainers.vision import mixer, resnet, vit
+from trainers.vision.augmentation import working_bytes
 
 EMBEDDINGS = ("patches", "class_token", "positions", "stem", "head")
 """Weights that touch pictures, positions or classes."""
@@ -138,6 +139,9 @@ def copy_bytes(config) -> int:
 def part_bytes(config) -> int:
     """What one part of a batch takes beside the model: what it keeps, and its pictures as bytes and as numbers."""
     pictures = config.batch_size * _pixels(config)
+    if config.random_crop:
+        side = config.stored_resolution or config.resolution
+        pictures += 3 * side**2 * config.batch_size + working_bytes(side, config.resolution, config.batch_size)
     part = config.batch_size // config.accumulation
     return pictures + part * (kept(config).most(checkpointing=config.checkpointing) + 4 * _pixels(config))
 

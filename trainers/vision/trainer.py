@@ -26,7 +26,6 @@ rows, which fill a core by themselves. Only batches of 16 at width 16 gain, 1.7 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
@@ -34,7 +33,6 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from trainers.contract import Context, Counts, End, Point, check_config
-from trainers.data import EpochOrder
 from trainers.loop import (
     DataIdentity,
     SingleModel,
@@ -57,16 +55,13 @@ from trainers.vision.networks import (
     rate_factors,
     training_flops,
 )
-from trainers.vision.pictures import PictureSet, on_gpu
+from trainers.vision.reading import MOST_READERS
+from trainers.vision.run_pictures import DRAWS, RunPictures
 
 TINY_LOSS = 1e-9
 """Losses are kept above this, since a law is fitted to their logarithm."""
-DRAWS = 3
-"""Sets of shots that a few-shot error is the mean of, as in big_vision."""
-MEASURED_ON_CPU, MEASURED_ON_GPU = 64, 1_024
-"""Pictures that go through the model at once in a measurement; on a GPU no more than in a part of a batch."""
-
-
+HELD_BYTES = 2**32
+"""Training pictures of so many bytes and less are taken to fit on any GPU, so that no cores are asked for to read."""
 FEWEST_PICTURES = 32
 """Of a part of a batch, before blocks are computed again: with fewer, products leave most of a GPU idle."""
 
@@ -115,6 +110,11 @@ class VisionConfig:
     """Pixels by which a training picture is moved at random, at most; what enters repeats the edge."""
     flip: bool = False
     """Whether training pictures are mirrored at random."""
+    random_crop: float = field(default=0.0, metadata={"added": True})
+    """Above 0, training pictures are random crops that keep at least this share of the area, at sides of 3:4 to 4:3,
+    brought to the resolution; the usual share is 0.08."""
+    stored_resolution: int = field(default=0, metadata={"added": True})
+    """Side in pixels of the training pictures that crops are taken of; 0 is the resolution. 256 is usual for 224."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
     schedule: str = "constant"
@@ -165,6 +165,14 @@ class VisionConfig:
                 f"a divisor of batch_size = {self.batch_size}",
             ),
             shift=(0 <= self.shift < self.resolution, f"at least 0 and below resolution = {self.resolution}"),
+            random_crop=(
+                0 <= self.random_crop <= 1 and not (self.random_crop and self.shift),
+                "from 0 to 1, and 0 where shift is not",
+            ),
+            stored_resolution=(
+                self.stored_resolution == 0 or self.stored_resolution >= self.resolution and self.random_crop > 0,
+                f"0, or at least resolution = {self.resolution} where random_crop is above 0",
+            ),
             gradient_clip=(self.gradient_clip >= 0, "at least 0"),
             test_size=(self.test_size >= 1, "at least 1"),
             few_shot_classes=(self.few_shot_classes != 1 and self.few_shot_classes >= 0, "0 or at least 2"),
@@ -193,8 +201,17 @@ class Vision:
             bytes=state_bytes(config) * total + copy_bytes(config) + part_bytes(config),
         )
 
+    def batch_parts(self, config: VisionConfig) -> int:
+        return config.batch_size
+
     def fitted(self, config: VisionConfig, bytes: int) -> VisionConfig | None:
         return fitted(self, config, bytes, examples=config.batch_size, fewest=FEWEST_PICTURES)
+
+    def threads(self, config: VisionConfig) -> int:
+        """Those that read pictures which may not fit on the device, and the one that trains."""
+        side = config.stored_resolution or config.resolution
+        few = min(config.dataset_size, config.steps * config.batch_size) * 3 * side**2 < HELD_BYTES
+        return 1 if few else 1 + MOST_READERS
 
     def evaluation_steps(self, config: VisionConfig) -> tuple[int, ...]:
         return measured_steps(config, first=16)
@@ -203,7 +220,7 @@ class Vision:
         # Cells of a cohort are trained one after another: see the module's docstring. They need the same pictures, so
         # that none fails for what another asks of the set.
         may_differ = ("learning_rate", "schedule", "warmup_steps", "decay_share", "weight_decay", "gradient_clip")
-        may_differ += ("init_scale", "shift", "flip", "seed")
+        may_differ += ("init_scale", "shift", "flip", "random_crop", "seed")
         return tuple(getattr(config, field.name) for field in fields(config) if field.name not in may_differ)
 
     def train(self, configs: Sequence[VisionConfig], context: Context) -> Iterator[Point | End]:
@@ -228,7 +245,7 @@ class VisionModel(SingleModel):
         return rate_factors(self.config)
 
     def batch(self) -> Iterator[tuple]:
-        pictures, labels = self.pictures.batch(self.step)
+        pictures, labels = self.pictures.batch(self.step, self.group.rows(self.config.batch_size))
         part = self.config.batch_size // self.config.accumulation
         return zip(pictures.split(part), labels.split(part), strict=True)
 
@@ -287,69 +304,6 @@ class VisionModel(SingleModel):
             for start in range(0, DRAWS * shots, shots)
         ]
         return max(float(np.mean(errors)), 0.5 / len(extracted[questions]))
-
-
-class RunPictures:
-    """The pictures of one run: its batches by step, and what it is measured on, in parts that fit the device."""
-
-    def __init__(self, config: VisionConfig, device: str):
-        import torch
-
-        self._config, self._device = config, torch.device(device)
-        source = PictureSet(
-            pictures=config.pictures,
-            resolution=config.resolution,
-            classes=config.classes,
-            few_shot_classes=config.few_shot_classes,
-            picture_column=config.picture_column,
-            label_column=config.label_column,
-        )
-        # Pictures that the run never reaches are not prepared.
-        reached = min(config.dataset_size, config.steps * config.batch_size)
-        self.training, test = (
-            source.part("train", reached, device, seed=config.seed),
-            source.part("test", config.test_size, device),
-        )
-        self._order = EpochOrder(seed=config.seed, size=reached)
-        self.test, self.training_subset = self._measured(test), self._measured(self.training, config.test_size)
-        self.few_shot, parts = [], [self.training, test]
-        if config.few_shot_classes:
-            asked = DRAWS * config.few_shot_classes * config.shots + config.few_shot_size
-            parts.append(source.part("few_shot", asked, device))
-            self.few_shot = self._measured(parts[-1])
-        self.digest = hashlib.sha256(b"".join(part.digest for part in parts)).hexdigest()
-        """Of everything that the run learns from and is measured on."""
-
-    def _measured(self, part, most: int | None = None) -> list:
-        rows = np.arange(min(part.count, most or part.count))
-        at_once = MEASURED_ON_CPU
-        if on_gpu(self._device):
-            at_once = min(MEASURED_ON_GPU, self._config.batch_size // self._config.accumulation)
-        return [part.take(rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
-
-    def batch(self, step: int):
-        """Pictures (batch, side, side, 3), uint8, and labels (batch,): a function of the seed and the step."""
-        size = self._config.batch_size
-        rows, following = (self._order.take((step + ahead) * size, size) for ahead in (0, 1))
-        pictures, labels = self.training.take(rows, following)
-        if self._config.shift or self._config.flip:
-            pictures = self._varied(pictures, step)
-        return pictures, labels
-
-    def _varied(self, pictures, step: int):
-        """Pictures moved and mirrored at random."""
-        import torch
-
-        config = self._config
-        random, side = np.random.default_rng((config.seed, 4, step)), np.arange(config.resolution)
-        moved = random.integers(-config.shift, config.shift + 1, (2, len(pictures), 1))
-        rows, columns = (side + moved).clip(0, config.resolution - 1)
-        mirrored = random.random((len(pictures), 1)) < 0.5
-        if config.flip:
-            columns = np.where(mirrored, columns[:, ::-1], columns)
-        rows, columns = (torch.from_numpy(index).to(self._device) for index in (rows, columns))
-        which = torch.arange(len(pictures), device=self._device)
-        return pictures[which[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 VISION = Vision()

@@ -53,6 +53,8 @@ class Executor(Protocol):
     """What the workers train on, `cpu` or `cuda`."""
     workers: int
     """Devices that it has or may get: about how many jobs run at once."""
+    most_devices: int
+    """Devices of one node: the most that a job can hold."""
     gpus: Mapping[str, int]
     """Types of GPU among the workers, each with its memory in bytes; empty where nobody can tell."""
     meter: Meter

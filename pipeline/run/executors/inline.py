@@ -1,4 +1,4 @@
-"""Jobs one after another in this process, without Ray."""
+"""Jobs one after another in this process, without Ray; one on several devices in processes of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ class InlineExecutor:
 
     workers = 1
     may_grow = False
-    idle = 0.0
 
     def __init__(self, *, device: str):
         self.device = _pick_device(device)
@@ -31,11 +30,16 @@ class InlineExecutor:
         self.nodes = {socket.gethostname(): "127.0.0.1"}
         self.meter = Meter()
         type = next((device_shown(gpu).name for gpu in self.gpus), "cpu" if self.device == "cpu" else "gpu")
-        self._holds = {"device": type, "devices": 1.0}
-        self.meter.offer({type: 1.0})
+        self.most_devices = _count(self.device)
+        self._type, self._up = type, 1 if self.device == "cpu" else self.most_devices
+        self.meter.offer({type: float(self._up)})
         self._jobs: Sequence[Job] = ()
         self._batches: Iterator[list[Line]] = iter(())
         self._stopping = False
+
+    @property
+    def idle(self) -> float:
+        return 0.0 if self._jobs else float(self._up)
 
     def most_cpus(self, gpu_share: float) -> int:
         return max(1, int(gpu_share * (os.cpu_count() or 1)))
@@ -45,7 +49,7 @@ class InlineExecutor:
 
     def submit(self, jobs: Sequence[Job]) -> None:
         self._jobs = jobs
-        self.meter.begin("job", **self._holds)
+        self.meter.begin("job", device=self._type, devices=float(max(job.devices for job in jobs)))
         self._batches = run_jobs(jobs, lambda: self._stopping)
 
     def poll(self, timeout: float) -> list[Report]:
@@ -57,7 +61,7 @@ class InlineExecutor:
             self._jobs = ()
             self.meter.end("job")
             return []
-        where = {"node": next(iter(self.nodes)), "device": self._holds["device"], "memory": main_memory()}
+        where = {"node": next(iter(self.nodes)), "device": self._type, "memory": main_memory()}
         return read_lines(self._jobs, batch, **where)
 
     def recall(self) -> None:
@@ -69,6 +73,15 @@ class InlineExecutor:
     def close(self, *, in_haste: bool = False) -> None:
         self._batches = iter(())
         self.meter.end("job")
+
+
+def _count(device: str) -> int:
+    """Devices of this machine that a job can be spread over."""
+    if device == "cpu":
+        return os.cpu_count() or 1
+    import torch
+
+    return torch.cuda.device_count() if device == "cuda" else 1
 
 
 def _pick_device(asked: str) -> str:

@@ -58,6 +58,12 @@ class Nodes:
         return max(sum(self._devices.values()), sum(one.most * one.devices(self.device) for one in self._may_come))
 
     @property
+    def largest(self) -> int:
+        """Devices of the node that has most of them, of those that are up or may come."""
+        here, coming = self._devices.values(), (one.devices(self.device) for one in self._may_come)
+        return max(1, int(max([*here, *coming], default=1)))
+
+    @property
     def may_grow(self) -> bool:
         """Whether an autoscaler may bring more than is up."""
         return self.most > sum(self._devices.values())

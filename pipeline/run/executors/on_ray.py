@@ -73,6 +73,10 @@ class RayExecutor:
         return min(self._most_tasks or most, most)
 
     @property
+    def most_devices(self) -> int:
+        return self._nodes.largest
+
+    @property
     def gpus(self) -> dict[str, int]:
         return self._nodes.gpu_types.known()
 
@@ -102,7 +106,8 @@ class RayExecutor:
     def submit(self, jobs: Sequence[Job]) -> None:
         token = uuid.uuid4().hex
         share, cpus = max(job.gpu_share for job in jobs), max(job.cpus for job in jobs)
-        options: dict[str, Any] = {"num_gpus": share, "num_cpus": cpus, "name": "unsl"}
+        # Ray takes parts of one GPU, or whole ones.
+        options: dict[str, Any] = {"num_gpus": int(share) if share > 1 else share, "num_cpus": cpus, "name": "unsl"}
         devices = cpus if self.device == "cpu" else share
         if memory := self._nodes.memory_to_ask(max(job.memory for job in jobs), devices):
             options["memory"] = memory

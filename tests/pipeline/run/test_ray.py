@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import ray
 from rehearsal import Told, make_study, run_study, sorted_points
+from spread import spread_study
 
 from pipeline import Axis
-from pipeline.run import spread
+from pipeline.run import Costs, Spreading, spread
 from pipeline.run.executors.inline import InlineExecutor
 from pipeline.run.executors.on_ray import RayExecutor
 from pipeline.store import Store
@@ -50,6 +51,15 @@ def test_points_equal_those_of_the_inline_executor(store, executor, tmp_path, se
     outcome = run_study(study, store, executor)
     assert outcome.done == len(study.cells)
     assert sorted_points(store).equals(sorted_points(inline))
+
+
+def test_a_cell_on_two_devices_holds_both(store, executor):
+    study = spread_study()
+    spreading = Spreading(trainer=study.loaded_trainer, per_cell=2)
+    outcome = run_study(study, store, executor, spreading=spreading, costs=Costs(meter=executor.meter))
+    assert outcome.done == 1
+    assert set(store.table()["processes"]) == {2.0}
+    assert outcome.account.held["cpu"] >= store.table()["seconds"].max()
 
 
 def test_what_is_no_training_is_spread_over_the_cluster_in_its_order(cluster):
