@@ -105,7 +105,7 @@ def _member_from_json(value: Mapping[str, Any], forms: Mapping[str, Form], law: 
             f"this fit is of another version of {law.name}: {value['form']!r} is not a form of it as it is now"
         )
     raw = np.array(list(value["parameters"].values()), float)
-    if not np.allclose(_somewhere(form, raw), value["predicts"], rtol=_SAME, atol=_SAME):
+    if not np.allclose(_somewhere(form, raw), value["predicts"], rtol=_SAME):
         raise FittingError(
             f"this fit is of another version of {law.name}: the formula now gives other numbers; fit the table again"
         )

@@ -122,7 +122,7 @@ class Learnt:
     """By law, of every task of which it could be fitted."""
 
 
-def learn(study: Study, store: Store, targets: Sequence[str], *, seed: int = 0) -> Learnt:
+def learn(study: Study, store: Store, targets: Sequence[str]) -> Learnt:
     """Fit the study's laws to everything that is measured, and write their forecasts of the targets into the ledger: an
     entry a task.
 
@@ -134,7 +134,7 @@ def learn(study: Study, store: Store, targets: Sequence[str], *, seed: int = 0) 
     fits: dict[str, list[Asked]] = {}
     for part in parts:
         texts = [targets[number] for number in part.numbers]
-        known[part.name], fitted = _learn(study, store, part, texts, rows, seed)
+        known[part.name], fitted = _learn(study, store, part, texts, rows)
         for law, found in fitted.items():
             fits.setdefault(law, []).append(asked_of(part, found))
     if not fits:
@@ -145,10 +145,10 @@ def learn(study: Study, store: Store, targets: Sequence[str], *, seed: int = 0) 
 
 
 def _learn(
-    study: Study, store: Store, part: Part, texts: Sequence[str], rows: Any, seed: int
+    study: Study, store: Store, part: Part, texts: Sequence[str], rows: Any
 ) -> tuple[Knowledge, Mapping[str, Fit]]:
     """Of one task."""
-    fitted = fit_laws(part.question, part.divided, study.law_addresses, part.targets, seed=seed)
+    fitted = fit_laws(part.question, part.divided, study.law_addresses, part.targets)
     ledger = Ledger(store.folder)
     names: dict[int, str] = {}
 

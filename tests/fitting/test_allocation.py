@@ -161,6 +161,10 @@ def test_an_isoflop_curve_has_its_least_at_the_optimum(chinchilla):
         ({"cost": "6 * N * D", "budgets": [-1.0]}, "give one or more budgets"),
         ({"cost": "6 * N * D", "budgets": [math.nan]}, "give one or more budgets"),
         ({"cost": "6 * N * D + 2 * N * T", "fixed": {"N": 1e9, "T": 1e15}}, "allows nothing"),
+        (
+            {"cost": "6 * N * D + 2 * N * T", "fixed": {"N": 1e9, "T": 1e15}, "budgets": [1e25, 1e22]},
+            "a budget of 1e[+]22 allows nothing",
+        ),
         ({"cost": "6 * N * D", "within": "N < 1"}, "allows nothing"),
         ({"cost": "N > D"}, "is not a number"),
         ({"cost": "6 * N * __import__('os')"}, "is not allowed in an expression"),

@@ -45,6 +45,13 @@ def test_it_predicts_the_weighted_geometric_mean_of_its_laws(table, small):
     assert made.shares == tuple(weights.values())
 
 
+def test_a_law_of_less_than_a_thousandth_is_left_out(table, small, monkeypatch):
+    for share, named in ((0.0015, ["cf", "m2", "kaplan_nd"]), (0.0009, ["cf", "m2"])):
+        monkeypatch.setattr(Blend, "shares", lambda *_, s=share: {"cf": 0.6, "m2": 0.4 - s, "kaplan_nd": s})
+        made = fit(small, table)
+        assert [member.form.law for member in made.predictors] == named and sum(made.shares) == pytest.approx(1)
+
+
 def test_its_interval_knows_that_its_laws_disagree(table, small):
     made = fit(small, table)
     alone = fit("cf", table)

@@ -240,7 +240,8 @@ def test_a_win_needs_a_rival():
     vision, language = win_rates(RESULTS, "unsl")
     assert (vision.domain, vision.wins, vision.exams, vision.paper) == ("vision", 1, 1, 0.6087)
     assert (language.wins, language.exams, language.value) == (1, 2, 0.5)
-    assert (language.rival, language.rival_wins) == ("a3", 1) and vision.rival == ""
+    assert (language.rival, language.rival_wins) == ("a3", 1)
+    assert (vision.rival, vision.rival_wins) == ("", 0)
 
 
 def test_report_names_numbers_and_json_is_plain():
@@ -266,6 +267,9 @@ def test_a_page_has_its_parts_and_a_figure_an_exam(data):
             axes = Figure().add_subplot()
             figure.draw(axes)
             assert len(axes.lines) >= 3 and axes.get_legend().texts
+            scores = next(result.scores for result in results if result.exam == figure.exam)
+            named = {line.get_label().split()[0] for line in axes.lines}
+            assert {score.law for score in scores if score.predicted} <= named
     assert any(cell.endswith("*") for part in parts for table in part.tables for row in table.rows for cell in row)
 
 

@@ -51,6 +51,21 @@ def test_the_optimum_is_read_off_with_its_exponent(result):
     assert "lr* = " in str(best) and "N^-0.3" in str(best) or "N^-0.2" in str(best)
 
 
+def test_exponents_are_those_of_the_inputs_that_vary():
+    """lr* = 0.02 N^0 D^-0.2 (T as it is): each exponent is that of its own column, and the scale of them all."""
+    n, d, lr = (column.ravel() for column in np.meshgrid([1e6, 1e8], np.geomspace(1e6, 1e9, 4), np.geomspace(1e-5, 1, 11)))
+    best = 0.02 * d**-0.2
+    y = 1.5 + 60 * n**-0.3 + 20 * d**-0.3 + 0.05 * ((lr / best) ** 0.7 + (best / lr) ** 0.7)
+    inputs = {"T": np.full(n.size, 7.0), "D": d, "N": n}
+    made = fit(Harmed(), Table(inputs=inputs, hyperparameters={"lr": lr}, y=y, ceiling=math.inf), recipe=QUICK)
+    places = np.geomspace(1e6, 1e9, 5)
+    along = {"T": np.full(5, 7.0), "N": np.full(5, 1e7), "D": places}
+    found = made.optima(along)["lr"]
+    assert list(found.exponents) == ["D"]
+    assert found.exponents["D"][0] == pytest.approx(-0.2, abs=0.05)
+    np.testing.assert_allclose(found.scale * places ** found.exponents["D"][0], found.value, rtol=0.1)
+
+
 def test_the_equation_is_least_at_the_optimum(result):
     best = result.optima({"N": 1e8})["lr"].value[0]
     around = result.predict({"N": 1e8, "lr": best * np.array([0.8, 1.0, 1.25])})

@@ -136,3 +136,9 @@ def test_the_equation_that_is_shown_is_taken_to_its_minimum(share):
     if share:
         assert {m.ending for m in belief.members} == {Ending.BUDGET_SPENT}
     assert belief.equation.ending is Ending.CONVERGED
+
+
+def test_a_tenth_of_the_candidates_predicts():
+    every = fit("cf", table_of(), recipe=Recipe(shortlist=1.0, share=1.0)).belief.members
+    assert len(every) == 14, "seven ridges, with and without emphasis"
+    assert len(fit("cf", table_of()).belief.members) == round(len(every) / 10)

@@ -1,6 +1,7 @@
 """Tables, metrics and scores."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas
@@ -96,7 +97,9 @@ def test_the_fingerprint_is_of_the_measurements_not_of_how_they_are_listed():
     order = rng.permutation(6)
     assert Table(inputs={"n": n[order]}, y=y[order], group=7 - 2 * group[order]).fingerprint == first.fingerprint
     assert Table(inputs={"n": n}, y=y, group=np.array([0, 0, 1, 2, 2, 2])).fingerprint != first.fingerprint
-    assert Table(inputs={"n": n}, y=y + 1e-9, group=group).fingerprint != first.fingerprint
+    others = {"y": y + 1e-9}, {"weights": np.ones(6)}, {"weights": np.arange(1.0, 7.0)}, {"counts": np.full(6, 9.0)}
+    prints = {replace(first, **change).fingerprint for change in ({}, *others)}
+    assert len(prints) == 1 + len(others)
 
 
 FRAME = {

@@ -102,6 +102,15 @@ def test_positions_see_only_what_came_before():
     assert torch.allclose(a[:5], b[:5], atol=1e-6) and not torch.allclose(a[5:], b[5:], atol=1e-3)
 
 
+def test_a_position_is_added_to_the_token_that_stands_there():
+    shape = Shape(vocabulary=11, length=9, width=16, depth=2, heads=2)
+    named = views(shape, torch.from_numpy(initial_weights(shape, seed=0, scale=1.0)[None]))
+    tokens = torch.randint(11, (1, 2, 9), generator=torch.Generator().manual_seed(0))
+    moved = named | {"tokens": named["tokens"] + 0.5, "positions": named["positions"] - 0.5}
+    a, b = (logits(shape, weights, tokens, predicted=9) for weights in (named, moved))
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
 def test_weights_begin_as_large_as_what_they_add_up_allows():
     """Embeddings by the width, other matrices by their inputs, and what blocks add to the stream by their number."""
     shape = Shape(vocabulary=400, length=300, width=64, depth=2, heads=2)

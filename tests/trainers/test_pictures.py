@@ -16,6 +16,7 @@ from small_vision import colours, config
 from trainers import Point, TrainerError
 from trainers.battery import Recorder
 from trainers.battery import run_in_memory as run
+from trainers.procgen import FIRST_TEST_LEVEL, TEST_LEVELS, Games
 from trainers.vision import VISION, PictureSet
 from trainers.vision.augmentation import brought_to, random_crops
 from trainers.vision.run_pictures import RunPictures
@@ -35,6 +36,21 @@ def test_frames_of_games_are_equal_everywhere_and_balanced(cache, monkeypatch):
     test, _ = frames("test", 10)
     assert not torch.equal(test, again)
     assert frames("few_shot", 6)[1].tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_frames_to_train_on_and_to_ask_about_are_of_the_levels_of_agents(cache, monkeypatch):
+    asked = []
+
+    class Recorded(Games):
+        def __init__(self, *, first_level, levels, **settings):
+            asked.append((first_level, levels))
+            super().__init__(first_level=first_level, levels=levels, **settings)
+
+    monkeypatch.setattr("trainers.vision.games.Games", Recorded)
+    games = PictureSet(pictures="procgen", resolution=16, classes=1, few_shot_classes=1)
+    for part in ("train", "test", "few_shot"):
+        games.part(part, 1, "cpu")
+    assert asked == [(0, FIRST_TEST_LEVEL), *2 * [(FIRST_TEST_LEVEL, TEST_LEVELS)]]
 
 
 def taken(found: PictureSet, count: int, seed: int) -> list[bytes]:

@@ -44,7 +44,19 @@ def test_all_sixteen_games_play(mode):
 
 
 def test_published_scores_normalise_to_zero_and_one():
-    assert all(best > worst for modes in SCORES.values() for worst, best in modes.values())
+    """Their table once more, a column at a time: games from bigfish to starpilot."""
+    games = (
+        "bigfish bossfight caveflyer chaser climber coinrun dodgeball fruitbot heist jumper leaper maze miner ninja "
+        "plunder starpilot"
+    )
+    columns = {
+        ("easy", 0): (1, 0.5, 3.5, 0.5, 2, 5, 1.5, -1.5, 3.5, 3, 3, 5, 1.5, 3.5, 4.5, 2.5),
+        ("easy", 1): (40, 13, 12, 13, 12.6, 10, 19, 32.4, 10, 10, 10, 10, 13, 10, 30, 64),
+        ("hard", 0): (0, 0.5, 2, 0.5, 1, 5, 1.5, -0.5, 2, 1, 1.5, 4, 1.5, 2, 3, 1.5),
+        ("hard", 1): (40, 13, 13.4, 14.2, 12.6, 10, 19, 27.2, 10, 10, 10, 10, 20, 10, 30, 35),
+    }
+    for (mode, end), scores in columns.items():
+        assert {game: SCORES[game][mode][end] for game in SCORES} == dict(zip(games.split(), scores, strict=True))
     assert normalised(2.5, "starpilot", "easy") == 0 and normalised(35.0, "starpilot", "hard") == 1
 
 

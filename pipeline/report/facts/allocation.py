@@ -42,7 +42,7 @@ class Optimum:
     low: Mapping[str, float] = field(default_factory=dict)
     """Ends of the optimum's own interval, of each column that is free."""
     high: Mapping[str, float] = field(default_factory=dict)
-    beyond: float = 1.0
+    beyond: float
     """The largest factor by which one of its columns leaves the fitted range."""
     edges: tuple[str, ...] = ()
     """Columns that nothing but the end of the search holds."""
