@@ -53,7 +53,9 @@ def test_the_optimum_is_read_off_with_its_exponent(result):
 
 def test_exponents_are_those_of_the_inputs_that_vary():
     """lr* = 0.02 N^0 D^-0.2 (T as it is): each exponent is that of its own column, and the scale of them all."""
-    n, d, lr = (column.ravel() for column in np.meshgrid([1e6, 1e8], np.geomspace(1e6, 1e9, 4), np.geomspace(1e-5, 1, 11)))
+    n, d, lr = (
+        column.ravel() for column in np.meshgrid([1e6, 1e8], np.geomspace(1e6, 1e9, 4), np.geomspace(1e-5, 1, 11))
+    )
     best = 0.02 * d**-0.2
     y = 1.5 + 60 * n**-0.3 + 20 * d**-0.3 + 0.05 * ((lr / best) ** 0.7 + (best / lr) ** 0.7)
     inputs = {"T": np.full(n.size, 7.0), "D": d, "N": n}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from matplotlib.figure import Figure
 from rehearsal import make_study, run_study
 
-from pipeline import Ask, Axis, Block, Metric, Spending, Split
-from pipeline.paper import COLUMNS, answer, keep, page, shares, spend, to_csv
+from pipeline import Ask, Axis, Block, Metric, PipelineError, Spending, Split
+from pipeline.paper import COLUMNS, answer, figures, keep, page, shares, spend, to_csv
 from pipeline.paper.answers import asked_of, drawn
+from pipeline.paper.public import COLUMNS as COLUMNS_OF_PUBLIC
+from pipeline.paper.public import public_answers
 from pipeline.study import TIERS
 
 AXES = [Axis("parameters", (1_000, 2_000, 4_000, 8_000)), Axis("dataset_size", (2_000, 8_000))]
@@ -163,6 +166,42 @@ def test_at_an_optimum_every_input_has_the_same_multiplier(points):
     for row in inside:
         assert row["multiplier_parameters"] == pytest.approx(row["multiplier_step"], rel=1e-2)
     assert spend(answer(make_block(), "tiny", points, laws=("m2",))) == []
+
+
+def test_a_panel_names_the_best_law_beside_the_unified_one(monkeypatch):
+    def title(**scores: float) -> str:
+        monkeypatch.setattr(figures, "_scores", lambda *_: scores)
+        axes = Figure().add_subplot()
+        figures._title(axes, "parity", None, "")
+        return axes.get_title(loc="left")
+
+    assert title(unsl=0.02, cf=0.01) == "parity   held-out RMSLE unsl 0.02, best: cf 0.01"
+    assert title(unsl=0.01, cf=0.02) == "parity   held-out RMSLE unsl 0.01"
+    assert title(cf=0.02) == "parity   held-out RMSLE , best: cf 0.02" and title() == "parity"
+
+
+def test_the_public_table_is_asked_by_the_exams_splits(tmp_path):
+    folder = tmp_path / "datablations"
+    folder.mkdir()
+    rows = [
+        f"{n:g},{tokens:g},{unique:g},{2 + 400 * n**-0.34 + 400 * tokens**-0.28!r},1"
+        for n in (1e7, 1e8, 1e9, 4e9)
+        for tokens, unique in ((1e9, 1e9), (1e10, 2e9), (1e11, 5e10))
+    ]
+    (folder / "datablations.csv").write_text(
+        "\n".join(["N,tokens,unique_tokens,val_loss,in_authors_fit", *rows]) + "\n"
+    )
+    found = public_answers(str(tmp_path), laws=("m1", "m2"))
+    assert {tuple(row) for row in found} == {COLUMNS_OF_PUBLIC}
+    exams = ["182-by-size", "182-by-unique", "all-by-size", "all-by-unique"]
+    assert sorted(row["exam"] for row in found) == sorted(2 * [f"datablations-{name}" for name in exams])
+    assert {(row["rows_fit"], row["rows_held_out"]) for row in found} == {(9, 3), (8, 4)}
+    for first, second in zip(found[::2], found[1::2], strict=True):
+        assert (first["best"], second["best"]) == (1, 0)
+        assert float(first["rmsle_held_out"]) <= float(second["rmsle_held_out"])
+    (folder / "datablations.csv").unlink()
+    with pytest.raises(PipelineError, match="--data .*datablations.csv"):
+        public_answers(str(tmp_path))
 
 
 def test_tiers_have_an_order():

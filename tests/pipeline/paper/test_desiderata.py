@@ -10,7 +10,7 @@ import pandas
 import pytest
 
 from pipeline.paper import DESIDERATA, NEEDS, evidence
-from pipeline.paper.desiderata import FLOOR, bottlenecks, one_floor, opposing_forces, shifted_breaks
+from pipeline.paper.desiderata import FLOOR, bottlenecks, non_monotonic, one_floor, opposing_forces, shifted_breaks
 
 STEPS = (64, 128, 256, 512, 1_024, 2_048, 4_096)
 
@@ -51,6 +51,18 @@ def test_what_few_examples_teach_wrong_is_measured():
     assert "climbs from 0.700 to 0.900 at 512 steps" in opposing_forces(parities(0.2))
     assert "climbs from 0.700 to 0.800 at 512 steps" in opposing_forces(parities(0.1))
     assert "from 0.400 to 0.400, where 0.200 is reached" in bottlenecks(parities(0.1))
+
+
+def test_the_best_rate_is_that_of_each_length():
+    """It falls as the square root of the steps; to other steps and another scale of the weights nobody looks."""
+    rates, rows = (0.001, 0.002, 0.004, 0.008, 0.016), []
+    for step, scale, rate in itertools.product((128, 512, 1_024, 2_048), (0.4, 1.0), rates):
+        best = {128: 0.008, 512: 0.004, 1_024: 0.016, 2_048: 0.002}[step] * scale / 0.4
+        loss = 0.5 + 0.1 * np.log(rate / best) ** 2
+        rows += [{"init_scale": scale, "steps": 2_048, "step": step, "learning_rate": rate, "loss": loss}]
+    said = non_monotonic(pandas.DataFrame(rows))
+    assert said.endswith("the best rate is 0.008 after 128 steps, 0.004 after 512 steps, 0.002 after 2,048 steps")
+    assert "goes from 0.548 over 0.500 to 0.932 as the rate grows from 0.001 to 0.016" in said
 
 
 def test_without_the_points_of_a_block_nothing_is_shown():

@@ -95,6 +95,11 @@ def test_the_interval_between_the_places_is_what_a_forecast_says(facts, analysis
     half = np.log(forecast.high / forecast.low) / 2
     guessed = np.exp(between(np.stack([np.log(columns[name]) for name in interval.columns], axis=1)))
     assert np.median(np.abs(np.log(guessed / half))) < 0.05
+    reach = {
+        name: places[-1] / column.high
+        for name, places, column in zip(interval.columns, interval.places, task.columns, strict=True)
+    }
+    assert reach == pytest.approx({"parameters": 4, "dataset_size": 4, "step": 4, "learning_rate": 1})
 
 
 def test_cells_are_counted_by_state_and_the_urgent_come_first(facts):
@@ -124,6 +129,7 @@ def test_a_law_that_does_not_suit_keeps_its_row_and_its_reason(analysis):
     lame = Comparison(law="lame", fit=None, reason=HOSTILE, rmsle_fit=None, rmsle_held_out=None, seconds=0.0)
     (task,) = study_facts(replace(analysis, comparisons=(lame, *analysis.comparisons))).tasks
     assert task.laws[-1].law == "lame" and task.laws[-1].reason == HOSTILE
+    assert task.laws[-1].candidates == 0 < task.laws[0].candidates
     (task,) = study_facts(replace(analysis, comparisons=(lame,))).tasks
     assert task.best is None and task.slices and not task.slices[0].lines[0].median
 

@@ -21,6 +21,7 @@ from pipeline.report.drawing import MetricScale
 from pipeline.report.equation import equation
 from pipeline.report.facts import Band, LawFacts
 from pipeline.report.page import hero_slice, weakness
+from pipeline.report.shell import _templates
 from pipeline.report.words import duration, exact, log_ticks, number, numbers, times
 from pipeline.study import point_columns
 from trainers import load_trainer
@@ -104,7 +105,7 @@ def test_every_law_has_its_row_and_the_best_is_bold(analysis, page):
         assert str(one.rmsle_fit) in still and str(one.rmsle_held_out) in still
     best = min(analysis.comparisons, key=lambda one: one.rmsle_held_out.value)
     assert re.search(r'<tr class="best"><td>([^<]+)', still)[1] == best.law
-    assert f"<b>{best.law}</b> forecasts the" in still
+    assert f"<b>{best.law}</b> forecasts the" in still and "<dt>held-out RMSLE</dt>" in still
 
 
 def test_provenance_says_what_was_asked_and_left_out(analysis, page):
@@ -191,6 +192,7 @@ def test_nothing_held_out(points):
     study = make_study(**FEW, split=Split(held_out="parameters > 1e9"))
     text = without_scripts(render(study_facts(analysis_of(study, points))))
     assert "nothing was held out" in text and "The split holds nothing out" in text and "0 held out" in text
+    assert "<dt>fitted RMSLE</dt>" in text
 
 
 def test_no_law_could_be_fitted(analysis):
@@ -310,6 +312,11 @@ def test_numbers_are_short_and_true():
         "0 s", "4.25 s", "1.7 min", "1.5 h", "3.5 days", "903 days",
     ]  # fmt: skip
     assert [times(v) for v in (1.0, 1.12, 3.14159)] == ["±0%", "±12%", "×÷3.14"]
+
+
+def test_a_count_has_all_its_digits_below_a_hundred_thousand():
+    count = _templates().filters["count"]
+    assert [count(value) for value in (7, 99_999, 100_000, 2_345_678)] == ["7", "99,999", "100k", "2.35M"]
 
 
 def test_a_metric_scale_places_better_values_where_they_belong():

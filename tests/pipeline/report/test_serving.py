@@ -10,7 +10,8 @@ import urllib.request
 
 import pytest
 
-from pipeline.report import render
+from pipeline import PipelineError
+from pipeline.report import render, serving
 from pipeline.report.serving import Server
 
 
@@ -78,6 +79,26 @@ def test_a_page_asks_whether_there_is_another(server, pages):
     assert get(ask) == "new" and "second" in get(server.url)
     with pytest.raises(urllib.error.HTTPError):
         get(server.url + "other")
+
+
+def test_the_page_is_made_again_every_half_minute_until_it_is_stopped(monkeypatch):
+    slept, made, told = [], [], []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise KeyboardInterrupt
+
+    def page(live: str) -> str:
+        made.append(live)
+        if len(made) == 2:
+            raise PipelineError("the store is away")
+        return "a page"
+
+    monkeypatch.setattr(serving.time, "sleep", sleep)
+    serving.serve(page, announce=told.append)
+    assert slept == [30.0] * 3 and len(made) == 3
+    assert told[0].startswith("serving http://127.0.0.1:") and told[1:] == ["the store is away", "stopped"]
 
 
 def test_a_page_of_a_file_asks_nobody(facts):

@@ -110,6 +110,21 @@ def test_on_a_cluster_the_fit_is_a_task(store, monkeypatch):
         assert len(one.glances) == 1 and asked[-1]["num_cpus"] == 0
 
 
+def test_without_a_cluster_nothing_is_started(store, monkeypatch):
+    """Ray may be imported and idle: it would start a cluster of its own if it were asked."""
+
+    class Ray:
+        def is_initialized(self):
+            return False
+
+    study = wide()
+    run_study(study, store)
+    monkeypatch.setitem(live.sys.modules, "ray", Ray())
+    one = Live(study, store, read_targets(study, [TARGET]), "cf", every=0.0)
+    one.look()
+    assert len(one.glances) == 1
+
+
 def test_a_fit_that_failed_says_nothing(store, monkeypatch):
     study = wide()
     run_study(study, store)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from rehearsal import make_study, write_study
 from pipeline import Growth, PipelineError, Split, cli
 from pipeline.forecasts import Ledger
 from pipeline.plan import Accounts, Budget, make_plan
+from pipeline.report import round_facts
 from pipeline.rescale import Terms, begin, beyond_the_grid, growth_of, look
 from pipeline.rescale import rounds as rounds_module
 from pipeline.store import Store, Writer
 from pipeline.study import NEWEST_ROUND
+from pipeline.verbs import show_rounds
 
 ROOT = Path(__file__).parents[3]
 TARGET = "parameters=1e5, dataset_size=1e5, step=512"
@@ -110,6 +113,41 @@ def test_grown_cells_are_planned_fitted_and_reported_like_any(grown, capsys):
     assert fit["question_changes"] == []
     assert cli.main(["check", "rehearsal", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["blind"] == 2 * 6 * cells
+
+
+def test_status_says_whether_a_round_is_open(grown, capsys):
+    def status() -> tuple[int, bool]:
+        capsys.readouterr()
+        assert cli.main(["status", "rehearsal", "--json"]) == 0
+        facts = json.loads(capsys.readouterr().out)
+        return facts["rounds"], facts["round_is_open"]
+
+    assert status() == (1, False)
+    assert begin(growing(), store(), Terms.of(growing()), budget=Budget.parse("1cpu-hours")).number == 2
+    assert status() == (2, True)
+
+
+def test_of_a_round_that_is_under_way_nothing_is_known_yet(grown):
+    (closed,) = store().rounds()
+    (said,) = round_facts([closed, replace(closed, number=2, closed=None)])
+    assert (said.number, said.fitted) == (1, 48) and said.held_out == 6 * len(closed.cells)
+    assert said.coefficients[0].name == f"cf at {TARGET}" and said.error.value > 0
+
+
+def test_what_a_round_adds_is_shown_in_the_values_of_its_axes(capsys):
+    choices = [{"cost": 0.5, "half": 0.1}, {"cost": 1.0, "half": None}]
+    known = {"targets": [], "laws": {}, "failed": {}}
+    began = {"candidates": 9, "cost": 1.5, "budget": "2cpu-hours", "knowledge": known, "law": "cf", "after": None}
+    cells = [
+        {"width": 64, "learning_rate": 0.1 + 0.2, "architecture": "vit"},
+        {"width": 128, "learning_rate": 0.001, "architecture": "resnet"},
+    ]
+    facts = {"round": 2, "cells": cells, "began": began | {"drift": None, "choices": choices, "unit": "cpu-hours"}}
+    show_rounds.begun(facts)
+    out = capsys.readouterr().out
+    assert "round 2 adds 2 of the 9 cells that the study could grow by, for 1.5 of 2cpu-hours" in out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["64", "0.3", "vit", "0.5", "±10.5%"] in rows and ["128", "0.001", "resnet", "1", "-"] in rows
 
 
 def test_after_the_next_round_the_last_one_is_fitted(grown, capsys):

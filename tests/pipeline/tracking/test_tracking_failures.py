@@ -46,6 +46,18 @@ def test_a_wandb_that_raises_hurts_nobody(folder, monkeypatch, where):
     assert "the disk is on fire" in outcome.message and "unsl sync rehearsal" in outcome.message
 
 
+def test_of_a_long_error_its_beginning_is_told(folder, monkeypatch):
+    import wandb
+
+    def fail(**_):
+        raise OSError("x" * 5_000)
+
+    monkeypatch.setattr(wandb, "init", fail)
+    tracker = make_tracker("offline", study=STUDY, folder=folder)
+    everything_told(tracker)
+    assert tracker.close(LONG).message.count("x") == pytest.approx(300, abs=20)
+
+
 def test_a_passing_failure_is_made_good(folder, monkeypatch):
     import wandb
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tracked import CELLS, LONG, STUDY, ended, measured, rows, run_id, wait_for
+from tracked import CELLS, LONG, STUDY, ended, failed, measured, rows, run_id, wait_for
 
 from pipeline.tracking import make_tracker, mirrors
 
@@ -18,6 +18,37 @@ def test_online_a_resumed_run_gets_what_it_lacks(folder, made_up_server):
         tracker.tell(points[known:new])
         assert tracker.close(LONG).points == new - known
     assert [row for _, row in made_up_server.server[run_id(cell)]] == rows(*points)
+
+
+def test_a_failed_cell_that_begins_again_has_not_ended():
+    closed = []
+
+    class Runs:
+        online = False
+
+        def wait_to_open(self):
+            return 0.0
+
+        def open_cell(self, cell):
+            return object(), 0
+
+        def log(self, run, points, row):
+            return row
+
+        def close_cell(self, run, points, *, status, **_):
+            closed.append(status)
+
+    cell, kept = CELLS[0], mirrors.Mirrors(Runs())
+    kept.begin(cell, [])
+    kept.tell([measured(cell, 1), failed(cell)])
+    kept.advance()
+    assert closed == ["failed"] and kept.left() == set()
+    kept.begin(cell, [measured(cell, 1)])
+    kept.advance()
+    assert closed == ["failed"] and kept.left() == {cell.id}
+    kept.tell([ended(cell)])
+    kept.advance()
+    assert closed == ["failed", "done"] and kept.left() == set()
 
 
 def test_online_cells_are_live_once_they_last_and_not_too_many(folder, made_up_server, monkeypatch):
