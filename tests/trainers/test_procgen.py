@@ -135,6 +135,22 @@ def test_an_interruption_right_before_a_new_opening_is_exact_too(monkeypatch):
     assert {**before, **after} == whole
 
 
+@pytest.mark.filterwarnings("ignore:this CPU")
+def test_resumption_is_exact_in_bfloat16_and_another_cell_than_in_float32():
+    config = dataclasses.replace(SMALL, network="impala", steps=9, precision="bfloat16")
+    whole, _ = run(PROCGEN, [config])
+    first = Recorder(stop_after_points=1)
+    before, _ = run(PROCGEN, [config], first)
+    after, _ = run(PROCGEN, [config], Recorder(saved=first.saved))
+    assert {**before, **after} == whole and first.saved[0].step == 8
+    first_moments = []
+    for precision in ("float32", "bfloat16"):
+        with ProcgenRun(PROCGEN, [dataclasses.replace(config, precision=precision)], [0], "cpu") as one:
+            one.update()
+            first_moments.append(one.agent.optimiser.first_moment.clone())
+    assert not torch.equal(*first_moments)
+
+
 def test_every_seed_and_iteration_draws_for_itself():
     first = []
     for seed in range(3):
