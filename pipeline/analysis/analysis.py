@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pipeline.analysis.question import Divided, Question
 from pipeline.analysis.tasks import Tasks, compare_tasks
 from pipeline.errors import PipelineError
 from pipeline.study import Study
+from trainers import Trainer
 
 CODE = (".py", ".html", ".css", ".js")
 """Endings of the files that turn points into a report."""
@@ -90,8 +92,19 @@ def of_grid(study: Study, points: Any) -> Any:
     """
     if points.empty:
         raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.address}` makes them")
-    points = _ordered(points)
+    points = _completed(_ordered(points), study.loaded_trainer)
     return points.assign(**study.standing(points["cell"].tolist()))
+
+
+def _completed(points: Any, trainer: Trainer) -> Any:
+    """A field that came after a cell's run has no value in its rows, or no column: what ran was its default."""
+    found = {}
+    for one in dataclasses.fields(trainer.Config):
+        if one.metadata.get("added"):
+            values = points[one.name] if one.name in points else points["cell"].map(lambda _: None)
+            if (empty := values.isna() & (points["trainer"] == trainer.name)).any():
+                found[one.name] = values.mask(empty, one.default).infer_objects()
+    return points.assign(**found)
 
 
 def fingerprint(study: Study, points: Any, *, laws: Sequence[str], seed: int) -> str:

@@ -177,8 +177,9 @@ def cpu_has_bfloat16() -> bool:
     import torch
 
     if platform.machine().lower() in ("x86_64", "amd64"):
-        return torch.cpu._is_avx512_bf16_supported()
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        # oneDNN calls bfloat16 supported wherever it can emulate it with AVX-512.
+        return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _initial_weights(layers: tuple[Layer, ...], seed: int) -> np.ndarray:
