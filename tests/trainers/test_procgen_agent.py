@@ -88,9 +88,13 @@ def test_bfloat16_rounds_products_and_keeps_the_rest(kind):
 
 
 def test_a_cpu_that_emulates_bfloat16_is_named(monkeypatch):
-    monkeypatch.setattr(agents, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(agents.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, "avx512_bf16": False})
     with pytest.warns(RuntimeWarning, match='no instructions for bfloat16.*precision="float32"'):
         Agent("nature", 0.1, seed=0, device="cpu", precision="bfloat16")
+    monkeypatch.setattr(agents.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not agents.cpu_has_bfloat16(), "a build without oneDNN has no such question to ask"
 
 
 @pytest.mark.parametrize("kind", ["nature", "impala"])

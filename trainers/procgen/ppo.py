@@ -20,8 +20,8 @@ of about 200 for a row of the Nature network). Measured and not kept:
   before the compilation of every iteration's weights; the Nature network's 25 % slower
 - `torch.inference_mode`, and an allocator that returns no memory: nothing
 
-Convolutions in bfloat16 (`precision`), on a core with instructions for it: IMPALA's rows take .44 of the time, Nature's
-.62, with 128 rows at once; with 64 they take .48 and .70. With memory that is never returned: nothing.
+Convolutions in bfloat16 (`precision`), on a core with AMX: IMPALA's rows take half the time, Nature's .55 to .65, with
+128 rows at once; with 64 a tenth more. With memory that is never returned: nothing.
 """
 
 from __future__ import annotations
