@@ -15,7 +15,6 @@ from pipeline.analysis.question import Divided, Question
 from pipeline.analysis.tasks import Tasks, compare_tasks
 from pipeline.errors import PipelineError
 from pipeline.study import Study
-from trainers import Trainer
 
 CODE = (".py", ".html", ".css", ".js")
 """Endings of the files that turn points into a report."""
@@ -92,15 +91,16 @@ def of_grid(study: Study, points: Any) -> Any:
     """
     if points.empty:
         raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.address}` makes them")
-    points = _completed(_ordered(points), study.loaded_trainer)
+    points = _completed(study, _ordered(points))
     return points.assign(**study.standing(points["cell"].tolist()))
 
 
-def _completed(points: Any, trainer: Trainer) -> Any:
-    """A field that came after a cell's run has no value in its rows, or no column: what ran was its default."""
-    found = {}
+def _completed(study: Study, points: Any) -> Any:
+    """A field that came after a cell's run is empty in its rows, or no column at all: what ran was its default."""
+    trainer, found = study.loaded_trainer, {}
+    asked = {*study.inputs, *study.hyperparameters, *study.tasks, *(name for axis in study.axes for name in axis.fields)}
     for one in dataclasses.fields(trainer.Config):
-        if one.metadata.get("added"):
+        if one.metadata.get("added") and (one.name in points or one.name in asked):
             values = points[one.name] if one.name in points else points["cell"].map(lambda _: None)
             if (empty := values.isna() & (points["trainer"] == trainer.name)).any():
                 found[one.name] = values.mask(empty, one.default).infer_objects()

@@ -222,6 +222,7 @@ def test_a_grid_with_a_field_that_came_later_is_done(store, monkeypatch):
     grown = make_study(axes=[*make_study().axes, Axis("parts", (1, 2))])
     assert make_plan(grown, store).counts() == {"done": 8, "new": 8}
     assert of_grid(grown, store.table())["parts"].tolist() == [1] * 48, "what ran was the default"
+    assert "parts" not in of_grid(make_study(), store.table()), "nobody asks for it: the table is what it was"
     run_study(grown, store)
     check_readers(store, 96)
     assert of_grid(grown, store.table())["parts"].value_counts().to_dict() == {1: 48, 2: 48}
