@@ -98,7 +98,8 @@ def of_grid(study: Study, points: Any) -> Any:
 def _completed(study: Study, points: Any) -> Any:
     """A field that came after a cell's run is empty in its rows, or no column at all: what ran was its default."""
     trainer, found = study.loaded_trainer, {}
-    asked = {*study.inputs, *study.hyperparameters, *study.tasks, *(name for axis in study.axes for name in axis.fields)}
+    varied = (name for axis in study.axes for name in axis.fields)
+    asked = {*study.inputs, *study.hyperparameters, *study.tasks, *varied}
     for one in dataclasses.fields(trainer.Config):
         if one.metadata.get("added") and (one.name in points or one.name in asked):
             values = points[one.name] if one.name in points else points["cell"].map(lambda _: None)
