@@ -1,6 +1,6 @@
 """How far the best learning rate moves with width: maximal update parametrisation beside the standard one.
 
-    python benchmarks/parametrisation.py [--part perceptron] [--part transformer]
+    python benchmarks/parametrisation.py [--part perceptron] [--part language]
 
 Models of three widths, 16-fold from the narrowest to the widest, train at learning rates a factor of two apart, every
 one with the same seeds. The best rate of a width is the vertex of the parabola through the lowest mean
@@ -25,6 +25,7 @@ import torch
 
 from trainers import End
 from trainers.battery import Recorder
+from trainers.language import LANGUAGE, LanguageConfig
 from trainers.math import ADDITION, PARITY, AdditionConfig, ParityConfig
 
 GOAL = 2.0
@@ -50,6 +51,21 @@ PARTS = {
         ),
         (8, 32, 128),
         [2.0**-power for power in range(3, 11)],
+        range(1),
+    ),
+    "language": (
+        LANGUAGE,
+        LanguageConfig(
+            depth=2,
+            head_size=16,
+            context_length=64,
+            validation_tokens=16_384,
+            steps=256,
+            batch_size=1_024,
+            dataset_size=262_144,
+        ),
+        (16, 64, 256),
+        [2.0**-power for power in range(4, 12)],
         range(1),
     ),
 }

@@ -212,14 +212,18 @@ class Reach:
     def heaps(self, fault: Fault) -> Iterator[tuple[list[str], float]]:
         """The tests that reach a fault's line, the quickest first, then those of its mirror among the tests.
 
-        A line that runs while its module is imported is reached by all that reach the module. One that only other
-        processes run, such as a worker's, is reached by no test that one can see: its mirror's start those processes.
-        The tests come in heaps, each of which takes four times as long: most faults are found by a quick test.
+        A line outside functions runs while its module is imported, whichever test that was for: it is reached by all
+        that reach the module. One that only other processes run, such as a worker's, is reached by no test that one
+        can see: its mirror's start those processes. The tests come in heaps, each of which takes four times as long:
+        most faults are found by a quick test.
         """
         lines = self._files[fault.path]
-        mirror = str(Path("tests", *Path(fault.path).parent.parts)) + "/"
-        reached = lines.get(fault.line) or set().union(*lines.values())
-        beside = {test for test in self.seconds if test.startswith(mirror)} - reached
+        functions = (node for node in ast.walk(ast.parse(fault.source)) if isinstance(node, ast.FunctionDef))
+        inside = any(node.body[0].lineno <= fault.line <= node.end_lineno for node in functions)
+        reached = (inside and lines.get(fault.line)) or set().union(*lines.values())
+        mirrors = (str(Path("tests", folder)) + "/" for folder in Path(fault.path).parents)
+        near = ({test for test in self.seconds if test.startswith(mirror)} for mirror in mirrors)
+        beside = next(filter(None, near), set()) - reached
         tests = sorted(reached, key=self.seconds.get) + sorted(beside, key=self.seconds.get)
         enough = FIRST_SECONDS
         while tests:

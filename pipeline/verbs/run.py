@@ -103,7 +103,10 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 
 
 def _devices(text: str) -> int | str:
-    return text if text == AUTO else whole_number(1)(text)
+    try:
+        return text if text == AUTO else whole_number(1)(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or auto") from None
 
 
 def run(options: argparse.Namespace) -> int:

@@ -58,7 +58,7 @@ def test_exponents_are_those_of_the_inputs_that_vary():
     )
     best = 0.02 * d**-0.2
     y = 1.5 + 60 * n**-0.3 + 20 * d**-0.3 + 0.05 * ((lr / best) ** 0.7 + (best / lr) ** 0.7)
-    inputs = {"T": np.full(n.size, 7.0), "D": d, "N": n}
+    inputs = {"T": np.full(n.size, 7.0), "N": n, "D": d}
     made = fit(Harmed(), Table(inputs=inputs, hyperparameters={"lr": lr}, y=y, ceiling=math.inf), recipe=QUICK)
     places = np.geomspace(1e6, 1e9, 5)
     along = {"T": np.full(5, 7.0), "N": np.full(5, 1e7), "D": places}

@@ -106,7 +106,8 @@ def test_a_position_is_added_to_the_token_that_stands_there():
     shape = Shape(vocabulary=11, length=9, width=16, depth=2, heads=2)
     named = views(shape, torch.from_numpy(initial_weights(shape, seed=0, scale=1.0)[None]))
     tokens = torch.randint(11, (1, 2, 9), generator=torch.Generator().manual_seed(0))
-    moved = named | {"tokens": named["tokens"] + 0.5, "positions": named["positions"] - 0.5}
+    along = torch.linspace(-1, 1, 16)
+    moved = named | {"tokens": named["tokens"] + along, "positions": named["positions"] - along}
     a, b = (logits(shape, weights, tokens, predicted=9) for weights in (named, moved))
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 

@@ -19,7 +19,7 @@ from trainers.loop import fitted_to_device
 from trainers.math import ADDITION, PARITY, AdditionConfig, ParityConfig, PerceptronCohort, TransformerCohort
 from trainers.math.parity import kept_numbers as perceptron_numbers
 from trainers.procgen.agent import ACTIONS, Agent, kept_bytes
-from trainers.vision import initial_weights, logits, networks
+from trainers.vision import VISION, VisionConfig, initial_weights, logits, networks
 
 TOLERANCE = 0.01
 """Of what autograd saves: what is not counted are single numbers a sequence or a picture."""
@@ -126,6 +126,14 @@ def test_small_models_in_single_precision_keep_what_is_counted():
         lambda: softplus(-labels * perceptrons.forward(perceptrons._signs(bits))).sum(), [perceptrons.weights]
     )
     assert 4 * perceptron_numbers(config) == pytest.approx(measured, rel=TOLERANCE)
+
+
+def test_pictures_that_crops_are_taken_of_are_counted():
+    plain = VisionConfig(resolution=16, patch_size=4, batch_size=64)
+    crops = dataclasses.replace(plain, random_crop=0.3, stored_resolution=40)
+    more = VISION.count(crops).bytes - VISION.count(plain).bytes
+    stored = 3 * 40**2 * 64
+    assert stored < more < 20 * stored, "as bytes, and while they are brought to size as numbers"
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

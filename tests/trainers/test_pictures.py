@@ -39,18 +39,24 @@ def test_frames_of_games_are_equal_everywhere_and_balanced(cache, monkeypatch):
 
 
 def test_frames_to_train_on_and_to_ask_about_are_of_the_levels_of_agents(cache, monkeypatch):
-    asked = []
+    asked, stepped = [], []
 
     class Recorded(Games):
         def __init__(self, *, first_level, levels, **settings):
             asked.append((first_level, levels))
+            stepped.append(0)
             super().__init__(first_level=first_level, levels=levels, **settings)
+
+        def step(self, actions):
+            stepped[-1] += 1
+            return super().step(actions)
 
     monkeypatch.setattr("trainers.vision.games.Games", Recorded)
     games = PictureSet(pictures="procgen", resolution=16, classes=1, few_shot_classes=1)
     for part in ("train", "test", "few_shot"):
         games.part(part, 1, "cpu")
     assert asked == [(0, FIRST_TEST_LEVEL), *2 * [(FIRST_TEST_LEVEL, TEST_LEVELS)]]
+    assert stepped == [12, 12, 12], "a frame is one of the first dozen of its episode"
 
 
 def taken(found: PictureSet, count: int, seed: int) -> list[bytes]:
@@ -125,7 +131,15 @@ def test_parquet_with_a_split_for_the_test(cache, folder, tmp_path):
     data.select(range(1, 48, 2)).to_parquet(str(tmp_path / "set" / "validation-0.parquet"))
     found = colours(tmp_path / "set", label_column="kind")
     assert (found.size("train"), found.size("test"), found.size("few_shot")) == (12, 12, 12)
+    pictures = {
+        part: {row.tobytes() for row in found.part(part, 12, "cpu").take(np.arange(12))[0].numpy()}
+        for part in ("train", "test")
+    }
+    whole = {row.tobytes() for row in colours(folder).part("train", 22, "cpu").take(np.arange(22))[0].numpy()}
+    assert len(pictures["train"] | pictures["test"]) == 24 and len(whole & (pictures["train"] | pictures["test"])) == 22
     of = config(pictures=str(tmp_path / "set"), label_column="kind", dataset_size=12, test_size=8, shots=1)
+    kept = RunPictures(dataclasses.replace(of, few_shot_size=6), "cpu")
+    assert [len(labels) for _, labels in kept.test] == [8] and of.batch_size == 4, "on a CPU as many as its cache takes"
     points, _ = run(VISION, [dataclasses.replace(of, few_shot_size=6)])
     assert points
 
@@ -227,6 +241,8 @@ def test_random_crops_are_those_of_the_field():
     # Uniform in the area, but for attempts that do not fit, most of which are large.
     assert 0.45 < np.quantile(share, 0.5) < 0.54 and abs(np.log(ratio).mean()) < 0.01
     assert abs(np.mean(top[height == 128]) - 64) < 5, "anywhere"
+    small = random_crops(np.random.default_rng(0), 2_000, side=4, smallest=0.5)[:, 2:]
+    assert {(3, 4), (4, 3), (4, 4)} <= set(map(tuple, small.tolist())), "as wide or as high as the picture"
     assert random_crops(np.random.default_rng(0), 5, side=256, smallest=1.0)[:, 2:].min() > 200
 
 

@@ -147,7 +147,7 @@ def _adamw(weights: Mapping[str, Any], config, factors: Mapping[str, float]):
     """
     import torch
 
-    groups = {(True, 1.0): [], (False, 1.0): []}
+    groups: dict[tuple[bool, float], list] = {}
     for name, weight in weights.items():
         if weight.requires_grad:
             groups.setdefault((weight.dim() >= 2, factors.get(name, 1.0)), []).append(weight)

@@ -15,7 +15,7 @@ class Cost:
     unit: str
     scale: float
     powers: Mapping[str, float]
-    off: float = 0.0
+    off: float
     """By what part a measured run costs more or less, at most."""
 
 

@@ -10,7 +10,7 @@ from pipeline import Ask, Axis, Block, Metric, PipelineError, Spending, Split
 from pipeline.paper import COLUMNS, answer, figures, keep, page, shares, spend, to_csv
 from pipeline.paper.answers import asked_of, drawn
 from pipeline.paper.public import COLUMNS as COLUMNS_OF_PUBLIC
-from pipeline.paper.public import public_answers
+from pipeline.paper.public import public_answers, read_public
 from pipeline.study import TIERS
 
 AXES = [Axis("parameters", (1_000, 2_000, 4_000, 8_000)), Axis("dataset_size", (2_000, 8_000))]
@@ -199,6 +199,10 @@ def test_the_public_table_is_asked_by_the_exams_splits(tmp_path):
     for first, second in zip(found[::2], found[1::2], strict=True):
         assert (first["best"], second["best"]) == (1, 0)
         assert float(first["rmsle_held_out"]) <= float(second["rmsle_held_out"])
+    kept = tmp_path / "public.csv"
+    assert read_public(kept) == []
+    kept.write_text(to_csv(found, COLUMNS_OF_PUBLIC))
+    assert [row["best"] for row in read_public(kept)] == [row["best"] for row in found]
     (folder / "datablations.csv").unlink()
     with pytest.raises(PipelineError, match="--data .*datablations.csv"):
         public_answers(str(tmp_path))

@@ -105,3 +105,5 @@ def test_what_is_known_is_written_down_and_read_back(measured):
     assert type(known).from_json(json.loads(json.dumps(known.to_json()))) == known
     assert known.rows == len(store.table()) and np.isfinite(known.interval("cf"))
     assert known.interval("unsl") == np.inf
+    silent = replace(known, laws={"cf": replace(known.laws["cf"], said=())})
+    assert silent.interval("cf") == np.inf, "a law without a forecast of every target"

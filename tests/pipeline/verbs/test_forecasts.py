@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 
 import numpy as np
@@ -73,7 +74,10 @@ def test_a_warning_where_the_exams_do_not_reach_and_where_nothing_varied(study, 
     near = asked(capsys, "forecast", "rehearsal", "--at", "parameters=5e3, dataset_size=2e3, step=512")
     assert near["warnings"] == []
     assert unsl("forecast", "rehearsal", "--at", AT) == 0
-    assert "warning: parameters lies up to 5 times" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "warning: parameters lies up to 5 times" in out
+    first, second = [line for line in out.splitlines() if re.search(r" (cf|m2) +[\d.]+ ", line)]
+    assert "50x in dataset_size" in first and "dataset_size" not in second
 
 
 def test_everything_fits_what_was_held_out_too(study, capsys):
