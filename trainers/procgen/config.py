@@ -28,7 +28,7 @@ class ProcgenConfig:
     width: float = 1.0
     """Factor on the channels and hidden units of the network."""
     precision: str = field(default="float32", metadata={"added": True})
-    """Of convolutions and the hidden layer: `float32`, or `bfloat16`, which takes half the time or less on a CPU with
+    """Of convolutions and the hidden layer: `float32`, or `bfloat16`, which takes about half the time on a CPU with
     instructions for it (AVX512-BF16 or AMX) and is emulated, slowly and with a warning, on others (agent.py). Play
     amplifies whatever is rounded, so an agent is named by its precision and not by where it was trained."""
     steps: int = 1_526
