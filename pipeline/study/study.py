@@ -23,6 +23,8 @@ from trainers import Trainer, TrainerError, load_trainer
 
 DEFAULT_LAWS = ("m2", "cf", "bnsl", "unsl")
 """The simplest of one input, the additive one, the broken one, and the unified."""
+MOST_HALVINGS = 10
+"""Doublings before the end of a run at which it may be stopped: after a thousandth of it nobody knows anything."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,9 @@ class Study:
     """Cells that train together at most, where their shapes agree."""
     device: str = "auto"
     """What the cells need: `cpu`, `gpu`, or `auto` for a GPU where there is one. No part of a cell's identity."""
+    halve: int = 0
+    """At so many doublings before the end of a run, hopeless hyperparameters are stopped (`unsl run --halve`); 0 stops
+    none. No part of a cell's identity."""
     growth: Growth | None = None
     """How it grows by `unsl rescale`. Such a study holds out its newest round: its split is `round == newest`."""
     grown: Sequence[Sequence[Mapping[str, Literal]]] = ()
@@ -92,6 +97,10 @@ class Study:
             object.__setattr__(self, "address", self.name)
         if self.device not in ("auto", "cpu", "gpu"):
             raise PipelineError(f"study '{self.name}': device {self.device!r} must be auto, cpu or gpu")
+        if type(self.halve) is not int or not 0 <= self.halve <= MOST_HALVINGS:
+            raise PipelineError(
+                f"study '{self.name}': halve {self.halve!r} must be a whole number, 0 to {MOST_HALVINGS}"
+            )
 
     @cached_property
     def loaded_trainer(self) -> Trainer:
