@@ -8,7 +8,7 @@ Tiers     cpu    52 models: a minute on a core.
           paper  two decades between fitted and held out, 132 models: 27 H100-hours.
 Expect    Fitted losses fall from 0.69 to 0.35, and rise again on the fewest examples. What is held out is near the
           floor of 0.325 nats, as whoever expects no more change than was seen is right to say: the best law of one
-          input errs by 8%, the unified law, which carries its trends on, by a factor of two.
+          input errs by 8%, the unified law, which carries its trends on, by a factor of 1.8.
 Run       unsl reproduce decades
 """
 

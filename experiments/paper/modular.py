@@ -9,7 +9,7 @@ Tiers     cpu    14 models: five minutes on a core.
           paper  four operations modulo 97, three widths, 1,080 models: 198 H100-hours.
 Expect    The known rows are memorised within some hundred steps. On unseen rows losses stay above 2 and then fall a
           thousandfold: with 650 rows before 1,000 steps, with 350 after 3,000, if at all. From a hull that ends at
-          1,024 steps no law foretells the fall to better than a factor of eight.
+          1,024 steps no law foretells the fall to better than a factor of seven.
 Run       unsl reproduce modular
 """
 
