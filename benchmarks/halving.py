@@ -1,7 +1,7 @@
 """What stopping hopeless hyperparameters saves and what it costs: learning curves replayed under five ways to stop.
 
     python benchmarks/halving.py                  the project's own points: experiments/paper, and a study run here
-    python benchmarks/halving.py --data DIR       and the public curves: DIR/procgen-ppg-hparams
+    python benchmarks/halving.py --data DIR       and the public ones: DIR/procgen-ppg-hparams, DIR/steplaw-dense
 
 Runs are paused at the measurements nearest to a quarter and a half of their steps (`unsl run --halve 2`), and a rule
 that sees what is measured by then says which settings of a scale are not carried on. A setting is stopped with all its
@@ -10,12 +10,17 @@ seeds. Then each scale's best setting is picked from those that ran to their end
     law         foretold to end above the best, by the intervals of a law: what `unsl run --halve` does
     rank        behind the best by more than seeds differ, and in the worse half: what it does where no law is fitted
     halving     the better half is kept at every rung, whatever it looks like (successive halving, eta 2)
-    random      as many as `law` stops (by unsl), at the same rungs of the same scales, drawn at random
+    current     the worst by current loss, as many as `law` (by unsl) stops at the same rungs of the same scales
+    asha        the same share, but settings come to a rung in an order drawn at random and go on as soon as they are
+                among the best of those that came; later ones may let them through too
+    random      as many, drawn at random
 
 Cost is FLOPs. Regret is ln of the final loss of the setting that is picked to that of the best of all, a mean over the
 scales, with the worst in brackets. Where a table has rows to foretell, laws are fitted to what was measured, and their
-error there is compared with that of fits to everything. Last line: the part of the cost that the law saves without
-any regret above 1%, a mean over tables.
+error there is compared with that of fits to everything. steplaw-dense has no curves: its rung is the grid of a model
+trained on about two fifths of the tokens, so each of its runs is paid for anew, which `unsl run --halve` does not do.
+At the end: the regret of each rule over all scales at the cost of the law, and last the part of the cost that the law
+saves without any regret above 1%, a mean over tables.
 """
 
 from __future__ import annotations
@@ -42,8 +47,10 @@ from fitting import FitStatus, FittingError, Table, by_rank, fit, foretell, hope
 ROOT = Path(__file__).resolve().parent.parent
 RUNGS = (0.25, 0.5)
 DRAWS = 20
-"""Of the random rule."""
+"""Of the rules that draw: orders and choices."""
 REGRET = 0.01
+LEAST_GRID = 20
+"""Settings that a grid of steplaw-dense must share with the next."""
 STUDY = """
 from pipeline import Axis, Metric, Split, Study
 
@@ -75,6 +82,8 @@ class Curves:
     test: pandas.DataFrame | None = None
     tasks: bool = False
     """Whether each scale is a task with a fit of its own."""
+    rungs: Sequence[float] = RUNGS
+    """Shares of the steps of a run."""
 
     @classmethod
     def of(
@@ -166,16 +175,41 @@ def halving(curves: Curves, seen: pandas.DataFrame, now: pandas.DataFrame, end: 
     }
 
 
-def as_many(counts: Mapping[tuple[int, int], int], seed: int) -> Rule:
-    draw, turn = np.random.default_rng(seed), iter(range(len(RUNGS)))
+Choice = Callable[[pandas.Series, int], Sequence[int]]
+"""From what the settings of a scale measure, by setting, and how many are to be stopped: those that are."""
+
+
+def current(measured: pandas.Series, count: int) -> Sequence[int]:
+    return list(measured.sort_values().index[len(measured) - count :])
+
+
+def at_random(draw: np.random.Generator) -> Choice:
+    return lambda measured, count: list(draw.choice(measured.index, count, replace=False))
+
+
+def asha(draw: np.random.Generator) -> Choice:
+    def choose(measured: pandas.Series, count: int) -> Sequence[int]:
+        share, go_on = 1 - count / len(measured), set()
+        order = draw.permutation(measured.index)
+        for came in range(1, len(order) + 1):
+            go_on |= set(measured[order[:came]].nsmallest(int(share * came + 1e-9)).index)
+        return [setting for setting in measured.index if setting not in go_on]
+
+    return choose
+
+
+def as_many(counts: Mapping[tuple[int, int], int], choose: Choice) -> Rule:
+    """As another rule has stopped: counts by the number of a rung and the group."""
+    turns = iter(range(len(RUNGS)))
 
     def rule(curves: Curves, seen: pandas.DataFrame, now: pandas.DataFrame, end: pandas.DataFrame) -> set:
-        at = next(turn)
-        return {
-            (group, setting)
-            for group, part in now.groupby("group")
-            for setting in draw.choice(part["setting"].unique(), counts.get((at, group), 0), replace=False)
-        }
+        at, stopped = next(turns), set()
+        means = np.log(now["y"]).groupby([now["group"], now["setting"]]).mean()
+        for group, part in means.groupby(level=0):
+            # Who stopped less at an earlier rung has no fewer left than there are to be stopped.
+            count = counts.get((at, group), 0)
+            stopped |= {(group, setting) for setting in (choose(part.droplevel(0), count) if count else ())}
+        return stopped
 
     return rule
 
@@ -194,7 +228,7 @@ def replay(curves: Curves, rule: Rule) -> Replay:
     rows, end = curves.rows, curves.last(1.0)
     alive, upto = set(zip(end["group"], end["setting"], strict=True)), {}
     counts: dict[tuple[int, int], int] = {}
-    for at, share in enumerate(RUNGS):
+    for at, share in enumerate(curves.rungs):
         now = curves.last(share)
         reached = dict(zip(now["run"], now["step"], strict=True))
         now = now[[key in alive for key in zip(now["group"], now["setting"], strict=True)]]
@@ -262,6 +296,25 @@ def procgen(data: Path) -> Curves:
     return Curves.of(thin, ["step"], ["e_pi", "e_aux", "n_pi"], group=["game"], run=["game", "run"], tasks=True)
 
 
+def steplaw(data: Path) -> Curves:
+    """Public: language models, learning rate by batch size. Where one grid was trained on two numbers of tokens of
+    about the same order, the smaller is the rung of the larger."""
+    rows = pandas.read_csv(data / "steplaw-dense" / "steplaw_dense.csv")
+    rows = rows.assign(y=rows["smooth_loss"], batch=rows["batch_seqs"], lr=rows["lr"].round(9))
+    pairs = []
+    for size, some in rows.groupby("N"):
+        tokens = sorted(some["D"].unique())
+        for first, last in zip(tokens, tokens[1:], strict=False):
+            two = some[some["D"].isin([first, last])]
+            both = two.groupby(["lr", "batch"])["D"].transform("nunique") == 2
+            if both.sum() >= 2 * LEAST_GRID:
+                pairs.append(two[both].assign(step=lambda r, last=last: r["D"] / last, pair=f"{size} to {last}"))
+    rows = pandas.concat(pairs, ignore_index=True).sort_values(["pair", "lr", "batch", "D"])
+    flops = 6.0 * rows["N"] * rows["D"]  # more than 64 bits hold
+    rows = rows.assign(cost=flops.groupby([rows["pair"], rows["lr"], rows["batch"]]).cumsum())
+    return Curves.of(rows, ["N", "D"], ["lr", "batch"], group=["pair"], run=["pair", "lr", "batch"], rungs=(0.4,))
+
+
 def run_study(folder: Path, *options: str) -> pandas.DataFrame:
     """The study at the head of this file, run by `unsl`."""
     (folder / "curves.py").write_text(STUDY)
@@ -284,6 +337,19 @@ def shown(name: str, found: Sequence[Replay], rows: Mapping[str, float]) -> str:
     )
 
 
+def over_all(replays: Mapping[str, Sequence[Sequence[Replay]]]) -> None:
+    """Regrets over the scales of all tables in which the law stops any, and how they differ from the law's."""
+    means = {rule: np.concatenate([np.mean([one.regrets for one in found], axis=0) for found in tables])
+             for rule, tables in replays.items()}  # fmt: skip
+    stops = np.concatenate([[any(key[1] == group for key in found[0].stopped) for group in range(len(found[0].regrets))]
+                            for found in replays["law unsl"]])  # fmt: skip
+    print(f"over the {stops.sum()} scales of all tables where the law stops any, at its cost")
+    print(f"  {'':12}{'regret':>8}{'and less that of the law':>30}")
+    for rule, values in means.items():
+        values, less = values[stops], (values - means["law unsl"])[stops]
+        print(f"  {rule:12}{values.mean():>8.4f}{less.mean():>+20.4f} +- {less.std(ddof=1) / np.sqrt(len(less)):.4f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
@@ -297,6 +363,7 @@ def main() -> None:
             "initial-scale, long": initial_scale_long,
         }
         if options.data:
+            tables["steplaw-dense"] = lambda: steplaw(options.data)
             tables["procgen-ppg-hparams"] = lambda: procgen(options.data)
 
         def measured() -> Curves:
@@ -306,7 +373,7 @@ def main() -> None:
             return study(path)
 
         tables["widths"] = measured
-        saved = []
+        saved, kept = [], dict[str, list]()
         for name, make in tables.items():
             if options.only and options.only != name:
                 continue
@@ -324,10 +391,16 @@ def main() -> None:
                 if rule == "law unsl":
                     first = found
                 print(shown(rule, [found], {law: error(curves, found.kept, law) for law in laws}), flush=True)
-            drawn = [replay(curves, as_many(first.stopped, seed)) for seed in range(DRAWS)]
-            print(shown("random", drawn, {law: error(curves, drawn[0].kept, law) for law in laws}), flush=True)
+            kept.setdefault("law unsl", []).append([first])
+            drawing = {"current": lambda draw: current, "asha": asha, "random": at_random}
+            for rule, choose in drawing.items():
+                draws = range(1 if rule == "current" else DRAWS)
+                found = [replay(curves, as_many(first.stopped, choose(np.random.default_rng(seed)))) for seed in draws]
+                print(shown(rule, found, {law: error(curves, found[0].kept, law) for law in laws}), flush=True)
+                kept.setdefault(rule, []).append(found)
             print(f"  {time.perf_counter() - began:.0f} s\n", flush=True)
             saved.append(first.saved if max(first.regrets) <= REGRET else 0.0)
+    over_all(kept)
     print(f"halving: {np.mean(saved):.2f} (goal 0.3), the part of the cost that unsl saves where no regret exceeds 1%")
 
 
