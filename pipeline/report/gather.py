@@ -36,7 +36,7 @@ from pipeline.report.tasks import task_facts
 from pipeline.report.thinning import by_shape, curve
 from pipeline.report.words import exact, listed, number
 from pipeline.store import CellRecord
-from pipeline.study import Study
+from pipeline.study import Axis, Study
 from trainers import units
 
 MOST_CELLS, MOST_CURVES, MOST_OF_A_CURVE = 600, 240, 40
@@ -237,7 +237,7 @@ def _provenance(
         split=study.split.held_out,
         asked=asked,
         question_changes=tuple(analyses[0].question_changes),
-        axes={axis.name: listed(axis.values) for axis in study.axes},
+        axes={axis.name: listed(axis.values) + _grown_to(study, axis) for axis in study.axes},
         seeds=listed(study.seeds),
         only=study.only,
         fixed={name: exact(value) for name, value in study.fixed.items()},
@@ -246,6 +246,15 @@ def _provenance(
         data=_fingerprint([one.divided.rows for one in analyses]),
         source=_source(study),
     )
+
+
+def _grown_to(study: Study, axis: Axis) -> str:
+    """How far rounds have taken an axis beyond what its file says."""
+    if study.growth is None or axis.name not in study.growth.axes:
+        return ""
+    found = [tuple(cell.config[name] for name in axis.fields) for cell in study.cells]
+    largest = max(found) if len(axis.fields) > 1 else max(found)[0]
+    return f", grown to {listed((largest,))}" if largest > max(axis.values) else ""
 
 
 def _fingerprint(tasks: Sequence[Any]) -> str:

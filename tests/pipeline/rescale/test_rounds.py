@@ -337,3 +337,9 @@ def test_a_report_shows_the_rounds_and_says_alarms(once):
     assert facts["question"] == "Does it grow?" and "Growth(" in facts["provenance"]["source"], "as its file says"
     assert not facts.get("running"), "it is written by the driver itself, when all has ended"
     assert facts["next"][0]["command"] == "unsl rescale rehearsal" and facts["next"][0]["what"] == "Begin round 2"
+    assert one["cells"] == len(kept.cells) and one["spent"].endswith(f" of {kept.facts['budget']}")
+    assert any(", grown to " in values for values in facts["provenance"]["axes"].values())
+    columns = {tuple(row["target"]) for row in facts["ledger"]["foretold"]}
+    assert len(columns) == 1, "of cells of one size too, whose column tells no two of them apart"
+    page = (once / "runs/rehearsal/report.html").read_text()
+    assert f"After round 1, <b>{said['value']:.4g}</b> is foretold by cf at {TARGET}, 90% between " in page
