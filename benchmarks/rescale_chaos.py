@@ -39,7 +39,8 @@ LATEST = 2.0
 
 def start(folder: str, executor: str) -> subprocess.Popen:
     command = [sys.executable, str(ROOT / "unsl.py"), "rescale", "rehearsal", "--executor", executor, "--wandb", "off"]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with open(Path(folder, "said.txt"), "ab") as said:
+        return subprocess.Popen(command, cwd=folder, stdout=said, stderr=said)
 
 
 @contextlib.contextmanager
@@ -48,6 +49,8 @@ def cluster(nodes: int) -> Iterator[str]:
     if not nodes:
         yield "inline"
         return
+    # Said outright: whether the machine has a token of Ray's own must not decide whether its nodes find each other.
+    os.environ["RAY_AUTH_MODE"] = "disabled"
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -87,6 +90,8 @@ def main() -> None:
                     process.wait()
                     killed_in[closed + 1] += 1
                 endings["killed" if process.returncode < 0 else f"exit {process.returncode}"] += 1
+                if process.returncode > 0:
+                    print(Path(folder, "said.txt").read_text(errors="replace")[-600:], flush=True)
             check(store)
             print(
                 f"{time.perf_counter() - began:6.0f} s  {calls} calls, {closed} rounds closed, {dict(endings)}",

@@ -13,7 +13,7 @@ Where to look: `table` and `metric` hold data, `priors` and `tape` are what laws
 a law, `solver` fits one form from many starts, `candidates` walks the path of ridges, `selection` decides what
 predicts, `forecast` says how far it may be off and `uncertainty` why, `fits` ties them together, `compare` and
 `blending` are about several laws, `allocation` and `budget_search` ask a fit where to spend a budget, `design` what to
-measure next.
+measure next and `halving` what to stop.
 `exams` is a room apart that the library knows nothing of: it scores every law on public tables.
 
 A law predicts with one equation, the one that it shows; `unsl-mean`, `cf-mean` and so on predict with the mean of the
@@ -38,6 +38,7 @@ from .errors import FittingError
 from .expression import Expression, Quantity, parse_expression, parse_quantity
 from .fits import Fit, FitStatus, fit
 from .forecast import Forecast
+from .halving import Foretold, by_rank, foretell, hopeless
 from .law import Form, Frame, Law
 from .laws import LAWS, Blend, Bnsl, find_law, load_law, log_data_constrained
 from .metric import Metric
@@ -65,6 +66,7 @@ __all__ = [
     "FitStatus",
     "FittingError",
     "Forecast",
+    "Foretold",
     "Form",
     "Frame",
     "Law",
@@ -79,10 +81,13 @@ __all__ = [
     "Table",
     "Uncertainty",
     "allocate",
+    "by_rank",
     "compare",
     "design",
     "find_law",
     "fit",
+    "foretell",
+    "hopeless",
     "load_law",
     "log_data_constrained",
     "parse_expression",

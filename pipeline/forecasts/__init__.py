@@ -9,7 +9,7 @@ from pipeline.forecasts.held_out import forecast_held_out
 from pipeline.forecasts.ledger import Fault, Ledger, Receipt, entries_to_json
 from pipeline.forecasts.making import Fitted, distance, everything_fitted, fit_laws, make_entry
 from pipeline.forecasts.publishing import publish
-from pipeline.forecasts.targets import CELL_KEYS, Targets, held_out_targets, named_targets
+from pipeline.forecasts.targets import CELL_KEYS, Targets, held_out_targets, matches, named_targets
 
 __all__ = [
     "CELL_KEYS",
@@ -34,6 +34,7 @@ __all__ = [
     "forecast_held_out",
     "held_out_targets",
     "make_entry",
+    "matches",
     "named_targets",
     "publish",
 ]

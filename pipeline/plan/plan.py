@@ -21,6 +21,7 @@ class State(StrEnum):
     DONE = "done"
     DIVERGED = "diverged"
     FAILED = "failed"
+    HELD = "held"
     RESUME = "resume"
     NEW = "new"
     CHANGED = "changed"
@@ -37,7 +38,7 @@ class PlannedCell:
     cell: Cell
     state: State
     reason: str
-    """Why a cell counts as changed or failed; empty otherwise."""
+    """Why a cell counts as changed, failed or held; empty otherwise."""
     predicted_seconds: float
     """Seconds of the whole cell on one worker."""
     points: PlannedPoints
@@ -114,8 +115,10 @@ class Plan:
         """Of all cells, those that are done too."""
         return sum((one.points for one in self.cells), PlannedPoints())
 
-    def to_run(self, *, retry_failed: bool) -> list[PlannedCell]:
+    def to_run(self, *, retry_failed: bool, carry_on: bool = True) -> list[PlannedCell]:
+        """The cells that a run takes up: those that failed and those that are held only if asked for."""
         skipped = {State.DONE, State.DIVERGED} | (set() if retry_failed else {State.FAILED})
+        skipped |= set() if carry_on else {State.HELD}
         return [one for one in self.cells if one.state not in skipped]
 
     def to_json(self) -> dict[str, Any]:
@@ -206,6 +209,8 @@ def _state(record: CellRecord | None, why_changed: str) -> tuple[State, str]:
         return (State.CHANGED, why_changed) if why_changed else (State.NEW, "")
     if record.status == "failed":
         return State.FAILED, f"{record.failure}: {record.message}"
+    if record.status == "held":
+        return State.HELD, record.message
     return (State(record.status), "") if record.finished else (State.RESUME, "")
 
 

@@ -11,6 +11,7 @@ import sys
 import types
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from pipeline.report.tasks import task_facts
 from pipeline.report.thinning import by_shape, curve
 from pipeline.report.words import exact, listed, number
 from pipeline.store import CellRecord
-from pipeline.study import Study
+from pipeline.study import Axis, Study
 from trainers import units
 
 MOST_CELLS, MOST_CURVES, MOST_OF_A_CURVE = 600, 240, 40
@@ -112,8 +113,8 @@ def _cells(study: Study, records: Mapping[str, CellRecord], points: Any, run_url
     known = [(cell, records[cell.id]) for cell in study.cells if cell.id in records]
     states = Counter(record.status for _, record in known)
     missing = len(study.cells) - len(known)
-    urgent = {"failed": 0, "started": 1, "diverged": 2}
-    known.sort(key=lambda pair: (urgent.get(pair[1].status, 3), -pair[1].seconds, pair[0].id))
+    urgent = {"failed": 0, "started": 1, "held": 2, "diverged": 3}
+    known.sort(key=lambda pair: (urgent.get(pair[1].status, 4), -pair[1].seconds, pair[0].id))
     varied = [name for axis in study.axes for name in axis.fields] + ["seed"]
     devices = defaultdict(list)
     for _, record in known:
@@ -196,7 +197,11 @@ def _left_to_run(study: Study, cells: CellsFacts | None) -> tuple[NextRun, ...]:
         )
     if left := cells.states.get("not run", 0) + cells.states.get("started", 0):
         what = f"Run the {left:,} cells that are left" if left > 1 else "Run the one cell that is left"
-        out.append(NextRun(what=what, buys="the grid as it was planned", command=f"unsl run {study.address}"))
+        verb = "rescale" if study.growth else "run"
+        out.append(NextRun(what=what, buys="the grid as it was planned", command=f"unsl {verb} {study.address}"))
+    elif study.growth:
+        what, buys = f"Begin round {len(study.grown) + 1}", "a blind test of what is foretold, and a narrower forecast"
+        out.append(NextRun(what=what, buys=buys, command=f"unsl rescale {study.address}"))
     return tuple(out)
 
 
@@ -232,7 +237,7 @@ def _provenance(
         split=study.split.held_out,
         asked=asked,
         question_changes=tuple(analyses[0].question_changes),
-        axes={axis.name: listed(axis.values) for axis in study.axes},
+        axes={axis.name: listed(axis.values) + _grown_to(study, axis) for axis in study.axes},
         seeds=listed(study.seeds),
         only=study.only,
         fixed={name: exact(value) for name, value in study.fixed.items()},
@@ -241,6 +246,15 @@ def _provenance(
         data=_fingerprint([one.divided.rows for one in analyses]),
         source=_source(study),
     )
+
+
+def _grown_to(study: Study, axis: Axis) -> str:
+    """How far rounds have taken an axis beyond what its file says."""
+    if study.growth is None or axis.name not in study.growth.axes:
+        return ""
+    found = [tuple(cell.config[name] for name in axis.fields) for cell in study.cells]
+    largest = max(found) if len(axis.fields) > 1 else max(found)[0]
+    return f", grown to {listed((largest,))}" if largest > max(axis.values) else ""
 
 
 def _fingerprint(tasks: Sequence[Any]) -> str:
@@ -270,7 +284,8 @@ def _module(study: Study) -> Any:
         names = vars(module) if isinstance(module, types.ModuleType) else {}
         tiers = names.get("TIERS")
         values = [names.get("STUDY"), *(tiers.values() if isinstance(tiers, dict) else ())]
-        if any(isinstance(one, Study) and one == study for one in values):
+        # What its rounds have added is in the store, not in the file.
+        if any(isinstance(one, Study) and one == replace(study, grown=one.grown) for one in values):
             return module
     return None
 

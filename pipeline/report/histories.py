@@ -35,6 +35,10 @@ def skill(ledger: LedgerFacts) -> str:
     return draw(build, height=HEIGHT, width=WIDTH * NARROW, label="skill by the day on which forecasts were made")
 
 
+LONGEST = 90
+"""Characters of a target in the legend of the drift, which has the width of the figure."""
+
+
 def drift(rounds: Sequence[Round], scale: MetricScale) -> str:
     """What the law that counts said of the last targets after each round, with its 90% interval."""
     names = list(dict.fromkeys(one.name for number in rounds for one in number.coefficients))
@@ -55,7 +59,9 @@ def drift(rounds: Sequence[Round], scale: MetricScale) -> str:
             ]
             axes.vlines(at, *ends, color=colour, linewidth=3, alpha=0.35)
             value = scale.place(np.array([c.value for _, c in some]))
-            axes.plot(at, value, color=colour, marker=MARKERS[k % len(MARKERS)], markersize=4, label=short(name, 34))
+            axes.plot(
+                at, value, color=colour, marker=MARKERS[k % len(MARKERS)], markersize=4, label=short(name, LONGEST)
+            )
         axes.set_xticks([one.number for one in rounds])
         axes.set_ylim(*span)
         scale.on(axes.yaxis, *span)

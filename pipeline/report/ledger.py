@@ -54,7 +54,8 @@ def _score(row: Mapping[str, Any], day: str = "") -> LawScore:
 
 
 def _foretold(entries: Sequence[Entry], check: Check) -> tuple[Foretold, ...]:
-    """An even selection of all targets, those first that were forecast last; every law says its own of each."""
+    """An even selection of all targets, those first that were forecast last; every law says its own of each, and all
+    with the same columns."""
     scored = check.scored
     came = {
         (int(number), int(target), str(law)): float(error)
@@ -64,13 +65,15 @@ def _foretold(entries: Sequence[Entry], check: Check) -> tuple[Foretold, ...]:
     laws = max((len(entry.laws) for entry in entries), default=1) or 1
     if not places:
         return ()
+    telling = set[str]().union(*(_telling(entry) for entry in entries if entry.laws))
+    names = list(dict.fromkeys(name for entry in reversed(entries) for name in entry.targets if name in telling))
     shown = np.unique(np.linspace(0, len(places) - 1, min(len(places), MOST_FORETOLD // laws)).round().astype(int))
     return tuple(
         Foretold(
             entry=entry.number,
             day=entry.time[:10],
             law=law.law,
-            target={name: values[k] for name, values in entry.targets.items() if name in _telling(entry)},
+            target={name: entry.targets[name][k] if name in entry.targets else None for name in names},
             median=law.median[k],
             low=law.low_90[k],
             high=law.high_90[k],

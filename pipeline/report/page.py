@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from markupsafe import Markup
 
 from pipeline.report import budgets, figures, histories
@@ -12,8 +11,8 @@ from pipeline.report.document import inline
 from pipeline.report.drawing import MetricScale
 from pipeline.report.facts import Allocation, Column, Facts, Optimum, Setting, SliceFacts, TaskFacts
 from pipeline.report.shell import POLICY, data, fill, script
-from pipeline.report.telling import band_name, verdict, weakness, wins
-from pipeline.report.words import exact, number
+from pipeline.report.telling import band_name, value_of, verdict, weakness, wins
+from pipeline.report.words import number
 
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
 SCRIPTS = ("law.js", "charts.js", "explorer.js", "allocation.js", "page.js", "tables.js")
@@ -36,7 +35,7 @@ def render(facts: Facts, *, live: str = "") -> str:
         data=data(facts.to_json()),
         heroes=[hero_slice(task) for task in facts.tasks],
         still=_Still(facts, scale),
-        value=lambda loss: exact(float(f"{float(scale.metric.from_loss(np.array(loss))):.4g}")),
+        value=value_of(facts),
         verdict=inline(verdict(facts)),
         wins=wins(facts.tasks),
         weakness=weakness,

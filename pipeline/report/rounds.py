@@ -22,6 +22,8 @@ def round_facts(rounds: Sequence[StoredRound]) -> tuple[Round, ...]:
             Round(
                 number=one.number,
                 date=one.opened[:10],
+                cells=len(one.cells),
+                spent=f"{one.closed['spent']:.3g} of {one.facts['budget']}",
                 fitted=one.facts["knowledge"]["rows"],
                 held_out=known["rows"] - one.facts["knowledge"]["rows"],
                 error=Error(value=score["rmsle"], bar=score["rmsle"] / (2 * score["forecasts"]) ** 0.5)

@@ -27,7 +27,29 @@ def wins(tasks: Sequence[TaskFacts]) -> dict[str, int]:
 
 
 def verdict(facts: Facts) -> str:
-    """One sentence or two, with the marks of `document`."""
+    """One sentence or two, with the marks of `document`; of a study that grows, what it now foretells after them."""
+    return " ".join(filter(None, (_of_laws(facts), _of_targets(facts))))
+
+
+def _of_targets(facts: Facts) -> str:
+    if not facts.rounds or not facts.rounds[-1].coefficients:
+        return ""
+    last, value = facts.rounds[-1], value_of(facts)
+    first = last.coefficients[0]
+    said = f"After round {last.number}, **{value(first.value)}** is foretold by {first.name}"
+    if first.low is not None and first.high is not None:
+        said += f", 90% between {' and '.join(map(value, (first.low, first.high)))}"
+    more = len(last.coefficients) - 1
+    return said + (f"; {more} more target{'s' * (more > 1)} below." if more else ".")
+
+
+def value_of(facts: Facts) -> Callable[[float], str]:
+    """What shows a loss as the metric that it came from."""
+    scale = MetricScale.of(facts.metric)
+    return lambda loss: exact(float(f"{float(scale.metric.from_loss(np.array(loss))):.4g}"))
+
+
+def _of_laws(facts: Facts) -> str:
     if len(facts.tasks) > 1:
         law, won = next(iter(wins(facts.tasks).items()), ("", 0))
         if not won:
@@ -77,11 +99,7 @@ def band_name(low: float, high: float) -> str:
 
 def facts_document(facts: Facts) -> Document:
     """The report without its figures."""
-    scale = MetricScale.of(facts.metric)
-
-    def value(loss: float) -> str:
-        return exact(float(f"{float(scale.metric.from_loss(np.array(loss))):.4g}"))
-
+    value = value_of(facts)
     said: list[Block] = [Text(text=f"**Alarm**: {alarm}.") for alarm in facts.alarms]
     said.append(Text(text=verdict(facts)))
     if facts.next:

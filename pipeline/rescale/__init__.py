@@ -9,6 +9,7 @@ from pipeline.rescale import rehearsal
 from pipeline.rescale.alarms import current_alarms
 from pipeline.rescale.drift import Drift, Drifts, drift
 from pipeline.rescale.growth import Candidate, Choice, beyond_the_grid, cheapest, most_telling, rows_of
+from pipeline.rescale.halving import Halving
 from pipeline.rescale.knowledge import Knowledge, LawKnown, Learnt, Said, learn, read_targets
 from pipeline.rescale.live import Glance, Live, read_glances
 from pipeline.rescale.ordering import ByDesign, chooser
@@ -23,6 +24,7 @@ __all__ = [
     "Drift",
     "Drifts",
     "Glance",
+    "Halving",
     "Knowledge",
     "LawKnown",
     "Learnt",

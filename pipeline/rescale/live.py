@@ -147,9 +147,12 @@ def _glance(part: Part, found: Fit | None) -> Glance | None:
 
 
 def _fitted(law: str, part: Part) -> Fit | None:
-    """On the cluster where there is one: the driver's process has other work, and one core."""
     table = part.divided.fitted
-    toward = part.targets.numbers(table.columns)
+    return fitted_beside(law, table, part.targets.numbers(table.columns))
+
+
+def fitted_beside(law: str, table: Table, toward: Any) -> Fit | None:
+    """On the cluster where there is one: the driver's process has other work, and one core. None where it failed."""
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         # It asks for no core, since all of them train and it must not wait for the last of them.

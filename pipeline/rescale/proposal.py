@@ -82,7 +82,7 @@ def next_cells(
     unit = budget or Budget(amount=math.inf, unit=made.device.name)
     unit.check_device(made.device.name)
     fitted_only = study.growth is None
-    new = [one for one in made.cells if not one.state.finished and one.state is not State.RESUME]
+    new = [one for one in made.cells if not one.state.finished and one.state not in (State.RESUME, State.HELD)]
     candidates = [
         Candidate(cell=one.cell, settings=_varied(study, one.cell.config))
         for one in new

@@ -109,7 +109,7 @@ def look(study: Study, store: Store, *, every: float | None, now: float) -> Turn
     return Turn(
         plan=plan,
         rounds=rounds,
-        unfinished=plan.to_run(retry_failed=False),
+        unfinished=plan.to_run(retry_failed=False, carry_on=not study.halve),
         due=due,
         over=over,
     )

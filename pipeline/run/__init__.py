@@ -8,6 +8,7 @@ from pipeline.run.executors.spread import spread
 from pipeline.run.job import Job
 from pipeline.run.outcome import Outcome
 from pipeline.run.progress import Progress, clock
+from pipeline.run.rungs import Rungs, Verdicts
 from pipeline.run.schedule import Listed, Schedule, Stages, fitted_first
 from pipeline.run.spreading import Spreading
 from pipeline.run.worker import run_job, use_one_thread
@@ -23,9 +24,11 @@ __all__ = [
     "Outcome",
     "Progress",
     "Report",
+    "Rungs",
     "Schedule",
     "Spreading",
     "Stages",
+    "Verdicts",
     "clock",
     "fitted_first",
     "make_executor",

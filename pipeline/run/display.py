@@ -12,7 +12,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from pipeline.run.progress import Progress
-from pipeline.store import Event, Failed, Measured
+from pipeline.store import Event, Failed, Held, Measured
 from pipeline.study import Cell
 
 LOG_SECONDS = 10.0
@@ -41,6 +41,9 @@ class Display:
         for event in events:
             if isinstance(event, Failed):
                 self._print(f"cell {event.cell} failed ({event.failure}): {event.message}")
+        if held := [event for event in events if isinstance(event, Held)]:
+            first = held[0]
+            self._print(f"{len(held)} cells held, the first, {first.cell}, at step {first.step}: {first.reason}")
         if self._bar or time.monotonic() - self._shown >= LOG_SECONDS:
             self._show()
 

@@ -21,11 +21,12 @@ from pipeline.run.job import Job
 from pipeline.run.outcome import Outcome
 from pipeline.run.packing import Packing
 from pipeline.run.retries import Next, after
+from pipeline.run.rungs import Rungs
 from pipeline.run.schedule import Listed, Schedule
 from pipeline.run.signals import Signals
 from pipeline.run.spreading import Spreading
 from pipeline.run.waiting import Known, Waiting
-from pipeline.store import Ended, Event, Failed, Failure, Measured, Used, Writer
+from pipeline.store import Ended, Event, Failed, Failure, Held, Measured, Used, Writer
 from pipeline.study import Cell, Study
 from trainers import Ending, threads
 
@@ -60,6 +61,8 @@ class Driver:
     """Over how many devices cells are spread; each has one where left out."""
     costs: Costs | None = None
     """What may be spent, and what was spent before; no limit where left out."""
+    rungs: Rungs | None = None
+    """Where cells pause until it is decided which of them go on; every cell runs to its end where left out."""
     _running: dict[int, set[str]] = field(default_factory=dict)
     """Jobs by number, with their cells that have neither ended nor failed."""
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -69,6 +72,8 @@ class Driver:
     _before: dict[int, dict[str, int]] = field(default_factory=dict)
     """The last steps of the cells of a job that were known when it started."""
     _ended: set[str] = field(default_factory=set)
+    _paused: set[str] = field(default_factory=set)
+    """Cells at a rung, undecided."""
     _devices: dict[str, str] = field(default_factory=dict)
     """The type of device on which a cell was last heard of."""
     _packing: Packing = field(default_factory=Packing)
@@ -105,6 +110,7 @@ class Driver:
                 self._fill()
                 reports = self.executor.poll(TICK_SECONDS)
                 self._record([event for report in reports for event in self._read(report)], outcome)
+                self._hear_verdicts(outcome)
                 self._leave_sick_nodes()
                 self._keep_to_budget(outcome)
                 if time.monotonic() - last_commit > COMMIT_SECONDS:
@@ -126,24 +132,50 @@ class Driver:
     def _goes_on(self, schedule: Schedule) -> bool:
         if self._stopping:
             return bool(self._running) and time.monotonic() < self._stop_by
-        return bool(self._running or self._waiting or not schedule.over)
+        return bool(self._running or self._waiting or self._paused or not schedule.over)
 
     def _take_in(self, schedule: Schedule) -> None:
         """Queue what may run from now on: in cohorts, the longest first."""
         if self._stopping or not (planned := schedule.take(self._ended)):
             return
         self._known.cells |= {one.cell.id: one.cell for one in planned}
+        self._known.reached |= {one.cell.id: one.reached for one in planned}
         self._unfinished |= dict.fromkeys(one.cell.id for one in planned)
+        if self.rungs and (standing := self.rungs.admit([one.cell for one in planned], self._known.reached)):
+            self._begin(standing)
+            self._pause(standing)
+        self._queue([one.cell for one in planned if one.cell.id not in self._paused])
+
+    def _queue(self, cells: Sequence[Cell]) -> None:
+        """Give cells to workers, those together that pause together."""
         workers = max(1, self.executor.workers // self.spreading.fewest)
-        cohorts = gather(
-            [one.cell for one in planned],
-            self._known.throughput,
-            cohort_size=self.study.cohort_size,
-            workers=workers,
-            device=self._device(),
-        )
-        fair_share = sum(one.remaining_seconds for one in planned) / workers
+        known, rungs = self._known, dict[int, list[Cell]]()
+        for cell in cells:
+            rungs.setdefault(self._rung(cell), []).append(cell)
+        how = {"cohort_size": self.study.cohort_size, "workers": workers, "device": self._device()}
+        cohorts = [cohort for one in rungs.values() for cohort in gather(one, known.throughput, **how)]
+        fair_share = sum(known.to_go(cell.id) for cell in cells) / workers
         self._waiting.add(map(self._job, cohorts), worker_seconds=fair_share)
+
+    def _rung(self, cell: Cell) -> int:
+        """The step at which a cell is to pause next; 0 for its end."""
+        return self.rungs.until(cell, self._known.reached.get(cell.id, 0)) if self.rungs else 0
+
+    def _pause(self, cells: Sequence[Cell]) -> None:
+        self._paused |= {cell.id for cell in cells}
+        self.rungs.pause(cells, self._known.reached)
+
+    def _hear_verdicts(self, outcome: Outcome) -> None:
+        """Carry on the paused cells that are to go on, and write down which are held."""
+        if not self._paused or self._stopping:
+            return
+        hungry = not self._waiting or self._waiting.none_payable(self._device())
+        verdicts = self.rungs.verdicts(hungry=hungry, idle=hungry and not self._running)
+        self._paused -= {*verdicts.go_on, *(event.cell for event in verdicts.held)}
+        if verdicts.held:
+            self._record(verdicts.held, outcome)
+        if verdicts.go_on:
+            self._queue([self._known.cells[cell] for cell in verdicts.go_on])
 
     def _device(self) -> Device:
         """The smallest of the devices at hand, as any of them may be given."""
@@ -166,6 +198,7 @@ class Driver:
             device=self.executor.device,
             checkpoints=self.writer.store.folder.folder("checkpoints").url,
             checkpoint_seconds=self.checkpoint_seconds,
+            until=tuple(map(self._rung, cells)) if self.rungs else (),
             begun=frozenset(cell.id for cell in cells if self.writer.has_begun(cell.id)),
             tries=tries,
             nodes_lost=nodes_lost,
@@ -182,12 +215,15 @@ class Driver:
                     self._seconds[cell.id] = max((point.seconds for point in points), default=0.0)
                     self._known.reached[cell.id] = max((point.step for point in points), default=0)
                 self._before[job.number] = {cell.id: self._known.reached[cell.id] for cell in cells}
-                self.writer.begin(cells, device=self.executor.device)
-                for listener in self.listeners:
-                    for cell in cells:
-                        listener.begin(cell, self.writer.points(cell.id))
+                self._begin(cells)
                 self._running[job.number] = set(job.cells)
             self.executor.submit([self._placed(job) for job in jobs])
+
+    def _begin(self, cells: Sequence[Cell]) -> None:
+        self.writer.begin(cells, device=self.executor.device)
+        for listener in self.listeners:
+            for cell in cells:
+                listener.begin(cell, self.writer.points(cell.id))
 
     def _placed(self, job: Job) -> Job:
         """A job with what it asks for of a node, and with the nodes to keep away from."""
@@ -206,7 +242,7 @@ class Driver:
 
     def _keep_to_budget(self, outcome: Outcome) -> None:
         """Stop at the budget, and where it covers none of the jobs that are left."""
-        stuck = not self._running and self._waiting.none_payable(self._device())
+        stuck = not self._running and not self._paused and self._waiting.none_payable(self._device())
         if not self._stopping and (stuck or self.costs.used_up):
             outcome.over_budget = True
             self.stop()
@@ -228,6 +264,8 @@ class Driver:
             self._ended.add(event.cell)
             if isinstance(event, Failed):
                 outcome.failed += 1
+            elif isinstance(event, Held):
+                outcome.held += 1
             elif event.ending == Ending.DIVERGED:
                 outcome.diverged += 1
             else:
@@ -251,6 +289,7 @@ class Driver:
         self._running[job.number] -= {event.cell for event in report.events if isinstance(event, Ended | Failed)}
         if report.over:
             unheard = self._running.pop(job.number)
+            unheard -= self._paused_of(job, unheard)
             self._packing.forget_probe(self._known.cells[job.cells[0]], ended=report.lost is None and not failures)
             if report.returned:
                 self._waiting.put_back(self._job(self._known.of(job), tries=job.tries, nodes_lost=job.nodes_lost))
@@ -260,6 +299,14 @@ class Driver:
                     Failed(cell=cell, failure=failure, message=message) for cell in job.cells if cell in unheard
                 ]
         return events + (self._judge(failures, report) if failures else [])
+
+    def _paused_of(self, job: Job, unheard: set[str]) -> set[str]:
+        """Those of a job that is over which stand at their rung, noted as paused."""
+        rungs = dict(zip(job.cells, job.until, strict=False))
+        at_rung = {cell for cell in unheard if 0 < rungs.get(cell, 0) <= self._known.reached.get(cell, 0)}
+        if at_rung:
+            self._pause([self._known.cells[cell] for cell in at_rung])
+        return at_rung
 
     def _judge(self, failures: Sequence[Failed], report: Report) -> list[Failed]:
         """The failures that are final. The other cells are queued again, where a stopped study leaves them."""

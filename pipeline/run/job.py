@@ -23,6 +23,8 @@ class Job:
     checkpoints: str
     """Folder or URL that holds a folder of checkpoints for each cell."""
     checkpoint_seconds: float
+    until: tuple[int, ...] = ()
+    """For each cell the step at which it is to pause, its checkpoint saved; 0, or none at all, for its end."""
     series: str = ""
     """What the names of its checkpoints begin with: later jobs have later ones."""
     begun: frozenset[str] = frozenset()

@@ -14,6 +14,8 @@ class Outcome:
     done: int = 0
     diverged: int = 0
     failed: int = 0
+    held: int = 0
+    """Cells that were not carried on, since they were foretold to end worse than others."""
     interrupted: bool = False
     terminated: bool = False
     """Stopped by someone who will not wait: what can be done later is left."""

@@ -31,6 +31,8 @@ class Progress:
     """Cells that have reached a point and not their end."""
     ended: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
+    stopped: set[str] = field(default_factory=set)
+    """Cells that are not carried on since they are hopeless."""
     _steps: dict[str, int] = field(default_factory=dict)
     _standing: dict[str, Standing] = field(default_factory=dict)
     _shares: dict[str, float] = field(default_factory=dict)
@@ -53,7 +55,7 @@ class Progress:
             if record is None:
                 continue
             heard, taken_up = record.updated >= since, record.resumed >= since
-            if not heard and not taken_up and (one.state.finished or one.state is State.FAILED):
+            if not heard and not taken_up and (one.state.finished or one.state in (State.FAILED, State.HELD)):
                 progress.already_done += one.state.finished
                 del progress.predicted[id]
                 continue
@@ -81,14 +83,14 @@ class Progress:
             self._file(event.cell, standing.status)
 
     def _file(self, cell: str, status: str) -> None:
-        """Count a cell where it belongs. One that failed is behind us, as one that ended is."""
-        for cells in (self.running, self.ended, self.failed):
+        """Count a cell where it belongs. One that failed or is held is behind us, as one that ended is."""
+        for cells in (self.running, self.ended, self.failed, self.stopped):
             cells.discard(cell)
         if status == "started":
             self.running.add(cell)
         else:
             self._shares[cell] = 1.0
-            (self.failed if status == "failed" else self.ended).add(cell)
+            {"failed": self.failed, "held": self.stopped}.get(status, self.ended).add(cell)
 
     @property
     def share(self) -> float:
@@ -129,8 +131,8 @@ class Progress:
         parts = [f"{done}/{total} cells", f"{len(self.running)} running"]
         if self.failed:
             parts.append(f"{len(self.failed)} failed")
-        if self.held:
-            parts.append(f"{self.held} held")
+        if held := self.held + len(self.stopped):
+            parts.append(f"{held} held")
         parts += [f"{self.share:.0%}", f"{self.cells_per_second:.1f} cells/s", self.eta()]
         if self.cost:
             parts.append(self.cost())

@@ -62,7 +62,7 @@ def train(job: Job, should_stop: Callable[[], bool], ranks: Ranks | None = None)
             if not checked:
                 check_metrics(event.metrics, job.configs[event.cell])
                 checked = True
-            context.points[event.cell].append(event)
+            context.measured(event)
             yield Measured(cell=cell, point=event)
             if not measured:
                 measured = True
@@ -101,12 +101,18 @@ class _Context:
         self.points: list[list[Point]] = [list(loaded[1]) if loaded else [] for loaded in self._loaded]
         self._last_save = time.monotonic()
         self._should_stop = should_stop
+        self._until = job.until
+        self._news: dict[int, int] = {}
 
     def repeat(self) -> Iterator[Measured]:
         """The points that led to the checkpoints, in case the driver never got them."""
         for cell, points in zip(self._cells, self.points, strict=True):
             for point in points:
                 yield Measured(cell=cell, point=point)
+
+    def measured(self, point: Point) -> None:
+        self.points[point.cell].append(point)
+        self._news[point.cell] = point.step
 
     def load(self, cell: int) -> Checkpoint | None:
         loaded = self._loaded[cell]
@@ -127,7 +133,11 @@ class _Context:
             print(f"cell {self._cells[cell]}: no checkpoint at step {checkpoint.step}: {error}", file=sys.stderr)
 
     def should_stop(self) -> bool:
-        return self._should_stop()
+        """Also where all cells that were measured since the last question stand at their rung: those that train apart
+        from them are asked for by themselves."""
+        news, self._news = self._news, {}
+        at_rung = bool(news and self._until) and all(0 < self._until[cell] <= step for cell, step in news.items())
+        return at_rung or self._should_stop()
 
 
 def main_memory() -> int:

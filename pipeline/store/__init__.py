@@ -7,7 +7,7 @@ and whoever opens the folder itself, as pandas does, finds every row twice once 
 the points alone: lease, journal and checkpoints would still be files of ours.
 """
 
-from pipeline.store.events import Ended, Event, Failed, Failure, Measured, Used, from_json, to_json
+from pipeline.store.events import Ended, Event, Failed, Failure, Held, Measured, Used, from_json, to_json
 from pipeline.store.files import Folder
 from pipeline.store.history import CellRecord, History, Standing
 from pipeline.store.lease import Holder
@@ -27,6 +27,7 @@ __all__ = [
     "Failed",
     "Failure",
     "Folder",
+    "Held",
     "History",
     "Holder",
     "Measured",

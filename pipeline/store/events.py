@@ -64,8 +64,18 @@ class Failed:
     traceback: str = ""
 
 
-Event = Measured | Used | Ended | Failed
-KINDS = {kind.__name__.lower(): kind for kind in (Measured, Used, Ended, Failed)}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """A cell is not carried on, since it was foretold to end worse than others. It keeps its points and its checkpoint,
+    and may be taken up again."""
+
+    cell: str
+    step: int
+    reason: str
+
+
+Event = Measured | Used | Ended | Failed | Held
+KINDS = {kind.__name__.lower(): kind for kind in (Measured, Used, Ended, Failed, Held)}
 
 
 def to_json(event: Event) -> dict[str, Any]:

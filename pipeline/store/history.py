@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.store.events import Ended, Event, Failed, Measured, Used
+from pipeline.store.events import Ended, Event, Failed, Held, Measured, Used
 from trainers import Ending
 
 
@@ -24,7 +24,7 @@ class CellRecord:
     columns: Mapping[str, Any]
     flops_per_step: float
     status: str
-    """`done` or `diverged` once finished; else `failed`, or `started`."""
+    """`done` or `diverged` once finished; else `failed`, `held` or `started`."""
     step: int = 0
     """The last step measured."""
     seconds: float = 0.0
@@ -42,6 +42,7 @@ class CellRecord:
     gpu_bytes: int = 0
     failure: str = ""
     message: str = ""
+    """Why it failed, or is held."""
     traceback: str = ""
 
     @property
@@ -63,15 +64,15 @@ class Standing:
     """That it took until then."""
     points: int = 0
     used: Used | None = None
-    last: Ended | Failed | None = None
+    last: Ended | Failed | Held | None = None
     updated: float = 0.0
 
     @property
     def status(self) -> str:
-        """`started`, `failed`, `done` or `diverged`."""
+        """`started`, `failed`, `held`, `done` or `diverged`."""
         if self.last is None:
             return "started"
-        return "failed" if isinstance(self.last, Failed) else str(self.last.ending)
+        return str(self.last.ending) if isinstance(self.last, Ended) else type(self.last).__name__.lower()
 
     def take(self, event: Event, at: float = 0.0) -> bool:
         """Take in an event heard at a Unix time; False if it says nothing new."""
@@ -88,8 +89,8 @@ class Standing:
         return True
 
     def again(self) -> None:
-        """The cell is run once more: a failure is not its last word."""
-        if isinstance(self.last, Failed):
+        """The cell is run once more: that it failed or was held is not its last word."""
+        if isinstance(self.last, Failed | Held):
             self.last = None
 
 
@@ -116,6 +117,8 @@ class History(Standing):
         facts: dict[str, Any] = {}
         if isinstance(self.last, Failed):
             facts = {name: getattr(self.last, name) for name in ("failure", "message", "traceback")}
+        if isinstance(self.last, Held):
+            facts = {"message": self.last.reason}
         if self.used:
             facts |= {name: getattr(self.used, name) for name in ("bytes", "gpu", "gpu_bytes")}
         standing = ("status", "step", "seconds", "points", "updated", "resumed", "resumed_step")

@@ -5,11 +5,12 @@ from pipeline.study.cell import Cell, Literal, check_metrics, identity, point_co
 from pipeline.study.growth import NEWEST_ROUND, Growth, larger, parse_until
 from pipeline.study.loading import known_blocks, known_studies, load_block, load_study
 from pipeline.study.split import PlannedPoints, Split
-from pipeline.study.study import AUTO, DEFAULT_LAWS, Axis, Study
+from pipeline.study.study import AUTO, DEFAULT_LAWS, MOST_HALVINGS, Axis, Study
 
 __all__ = [
     "AUTO",
     "DEFAULT_LAWS",
+    "MOST_HALVINGS",
     "NEWEST_ROUND",
     "PAPER_LAWS",
     "RIVALS",

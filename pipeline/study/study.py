@@ -24,6 +24,8 @@ from trainers import Trainer, TrainerError, load_trainer
 AUTO = "auto"
 DEFAULT_LAWS = ("m2", "cf", "bnsl", "unsl")
 """The simplest of one input, the additive one, the broken one, and the unified."""
+MOST_HALVINGS = 10
+"""Doublings before the end of a run at which it may be stopped: after a thousandth of it nobody knows anything."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,9 @@ class Study:
     devices_per_cell: int | str = 1
     """Devices that each cell is trained on at once, or `auto`: as many GPUs of a node as would idle otherwise. No part
     of a cell's identity either; not every trainer can."""
+    halve: int = 0
+    """At so many doublings before the end of a run, hopeless hyperparameters are stopped (`unsl run --halve`); 0 stops
+    none. No part of a cell's identity."""
     growth: Growth | None = None
     """How it grows by `unsl rescale`. Such a study holds out its newest round: its split is `round == newest`."""
     grown: Sequence[Sequence[Mapping[str, Literal]]] = ()
@@ -101,6 +106,10 @@ class Study:
             )
         if self.device not in ("auto", "cpu", "gpu"):
             raise PipelineError(f"study '{self.name}': device {self.device!r} must be auto, cpu or gpu")
+        if type(self.halve) is not int or not 0 <= self.halve <= MOST_HALVINGS:
+            raise PipelineError(
+                f"study '{self.name}': halve {self.halve!r} must be a whole number, 0 to {MOST_HALVINGS}"
+            )
 
     @cached_property
     def loaded_trainer(self) -> Trainer:

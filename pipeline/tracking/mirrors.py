@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.store import CellRecord, Ended, Event, Failed, History, Measured, Store
+from pipeline.store import CellRecord, Ended, Event, Failed, Held, History, Measured, Store
 from pipeline.study import Cell
 from pipeline.tracking.wandb_runs import WandbRuns
 from trainers import TrainerError
@@ -55,8 +55,8 @@ class _Mirror:
             self.complete = False
 
     def again(self) -> None:
-        """The cell is run once more: a failure is not its last word."""
-        if isinstance(self.history.last, Failed):
+        """The cell is run once more: that it failed or was held is not its last word."""
+        if isinstance(self.history.last, Failed | Held):
             self.history.again()
             self.tries, self.complete = 0, False
 
@@ -204,15 +204,15 @@ class Mirrors:
             mirror.sent += 1
 
     def _close(self, mirror: _Mirror) -> None:
-        failed = mirror.history.last if isinstance(mirror.history.last, Failed) else None
+        last = mirror.history.last
         run, mirror.run = mirror.run, None
         self._runs.close_cell(
             run,
             mirror.points,
             row=mirror.row[0],
             status=mirror.history.status,
-            failure=str(failed.failure) if failed else "",
-            message=failed.message if failed else "",
+            failure=str(last.failure) if isinstance(last, Failed) else "",
+            message=last.message if isinstance(last, Failed) else last.reason if isinstance(last, Held) else "",
         )
         cell = mirror.cell.id
         mirror.complete = True

@@ -95,13 +95,14 @@ def run(options: argparse.Namespace) -> int:
 def make_report(study: Study, store: Store, path: str, options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     """What stands beside the report, and whether it is what stood there: else both are made.
 
-    options: `laws`, `seed` and `wandb`.
+    options: `laws`, `seed` and `wandb`; `running`, where who asks holds the study's lease and knows whether it runs.
     """
     from pipeline.report import panels, round_facts, study_facts, write_report
     from pipeline.rescale import current_alarms
     from pipeline.tracking import make_tracker, runs_url
 
-    points, records, running = store.table(), store.records(), store.holder() is not None
+    points, records = store.table(), store.records()
+    running = getattr(options, "running", store.holder() is not None)
     beside = os.path.splitext(path)[0] + ".json"
     changes, ledger = question_changes(study, store), _ledger(study, store, points)
     rounds = store.rounds() if study.growth else []

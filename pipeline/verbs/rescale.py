@@ -148,7 +148,7 @@ class Call:
         from pipeline.tracking import sync
         from pipeline.verbs.report import make_report
 
-        store, asked = self.store, argparse.Namespace(laws=None, seed=0, wandb=self.options.wandb)
+        store, asked = self.store, argparse.Namespace(laws=None, seed=0, wandb=self.options.wandb, running=False)
         with contextlib.ExitStack() as stack:
             # That of a remote store goes there: the machine that made it may be gone in a minute.
             local = store.folder.is_local

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import PipelineError
 from pipeline.plan import CPU, Budget, Device, Plan, PlannedCell, Prices, State, check_memory, device_shown, make_plan
 from pipeline.store import Store, Writer
-from pipeline.study import AUTO, Study, show_config
+from pipeline.study import AUTO, MOST_HALVINGS, Study, show_config
 from pipeline.verbs.output import say
 from pipeline.verbs.verb import (
     Verb,
@@ -28,7 +28,7 @@ from pipeline.verbs.verb import (
 
 if TYPE_CHECKING:
     from pipeline.forecasts import Entry, Targets
-    from pipeline.rescale import Glance, Live
+    from pipeline.rescale import Glance, Halving, Live
     from pipeline.run import Costs, Executor, Outcome, Schedule
 
 TRACKING_CLOSE_SECONDS = 60.0
@@ -65,6 +65,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--refit",
         metavar="PERIOD",
         help="fit beside the run so often, as 5m, and show the forecast at --target tighten",
+    )
+    add(
+        "--halve",
+        type=whole_number(0),
+        metavar="N",
+        help="stop hyperparameters that a law foretells to end worse than the best of their scale, at 1/2, 1/4, ... of "
+        "their steps, N times; 0 carries on what was held (default: what the study says)",
     )
     add("--until", metavar="RULE", help="stop once the forecast is narrow enough: 'interval <= 5%%'")
     add_target(
@@ -125,11 +132,13 @@ def run(options: argparse.Namespace) -> int:
         refuse_changes(made, accepted=options.accept_changes)
         store.ask(study)
         say(*store.question_changes(study))
-        planned = made.to_run(retry_failed=options.retry == "failed")
+        rungs = study.halve if options.halve is None else options.halve
+        planned = made.to_run(retry_failed=options.retry == "failed", carry_on=not rungs)
         if planned:
             order = _by_design(options, made.study) if options.order == "design" else None
             live = _live(options, made.study) if options.refit else None
             how = {"trim": options.trim, "forecast": not options.no_forecast, "order": order, "live": live}
+            how["rungs"] = rungs
             ran = run_cells(options, made, planned, writer, budget, **how)
             show_run(made.study, ran)
             return ran.exit_code
@@ -148,16 +157,18 @@ def run_cells(
     forecast: bool = True,
     order: Callable[[Sequence[PlannedCell], Executor], Schedule] | None = None,
     live: Callable[..., Live] | None = None,
+    rungs: int | None = None,
 ) -> Ran:
     """Run planned cells, those that are held out after their forecasts. options: those of `add_running`. order: in
     which those are started that laws are fitted to; the longest first where left out. live: makes what fits beside the
-    run, given whom to tell."""
+    run, given whom to tell. rungs: how often hopeless hyperparameters are stopped; as the study says where left out."""
     from pipeline.forecasts import ForecastFirst, Ledger, forecast_held_out
     from pipeline.run import Costs, Display, Driver, Progress, Spreading, make_executor, use_one_thread
     from pipeline.tracking import make_tracker
 
     study, store = made.study, writer.store
     Ledger(store.folder).entries()  # One that does not hold is said so now, not when its forecast is due.
+    halving = _halving(options, study, study.halve if rungs is None else rungs)
     use_one_thread()
     with ExitStack() as stack:
         executor = make_executor(
@@ -211,9 +222,10 @@ def run_cells(
             study=study,
             writer=writer,
             executor=executor,
-            listeners=(display, tracker, first, *((watch,) if watch else ())),
+            listeners=(display, tracker, first, *filter(None, (watch, halving))),
             spreading=spreading,
             costs=costs,
+            rungs=halving,
         )
         if watch:
             watch.stop = driver.stop
@@ -231,6 +243,18 @@ def run_cells(
         entries=first.entries,
         predicted_seconds=sum(one.remaining_seconds for one in planned),
     )
+
+
+def _halving(options: argparse.Namespace, study: Study, rungs: int) -> Halving | None:
+    """What stops hopeless hyperparameters, so often; refused before anything runs where nothing may be stopped."""
+    from pipeline.rescale import Halving, leading_law
+
+    if not rungs:
+        return None
+    if rungs > MOST_HALVINGS:
+        raise PipelineError(f"--halve {rungs}: at most {MOST_HALVINGS}, which is after a thousandth of a run")
+    store, beside = Store(options.store, study.name), options.executor != "inline"
+    return Halving(study, store, leading_law(study), rungs, beside=beside)
 
 
 def _live(options: argparse.Namespace, study: Study) -> Callable[..., Live]:
@@ -291,8 +315,9 @@ def show_run(study: Study, ran: Ran, *, goes_on: str = "run") -> None:
     left = f", {outcome.left} left to run: unsl {goes_on} {study.address} goes on" if outcome.left else ""
     if outcome.enough:
         print(f"stopped with {outcome.left} cells left, since {outcome.enough}")
+    held = f"{outcome.held} held (unsl status says why), " if outcome.held else ""
     print(
-        f"{study.name}: {outcome.done} done, {outcome.diverged} diverged, {outcome.failed} failed "
+        f"{study.name}: {outcome.done} done, {held}{outcome.diverged} diverged, {outcome.failed} failed "
         f"in {clock(outcome.seconds)}{left}\n"
         f"hours of training: {ran.predicted_seconds / 3600:.3g} predicted, {outcome.worker_seconds / 3600:.3g} "
         f"measured; spent in all: {ran.costs.line()}"

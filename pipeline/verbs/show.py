@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.plan import Plan, Prices, explain, in_parts, too_large
+from pipeline.plan import Plan, PlannedCell, Prices, explain, in_parts, too_large
 from pipeline.run import clock
 from pipeline.store import CellRecord
-from pipeline.study import AUTO
+from pipeline.study import AUTO, Study, show_config
 from pipeline.verbs.terminal import table as _table
 
 MOST_ROWS = 40
 """Cells that a plan shows unless all are asked for."""
+MOST_HELD = 10
+"""Cells that are held, with the reason of each."""
 MOST_TARGETS = 10
 """Places of which a forecast shows every law."""
 
@@ -280,6 +282,17 @@ def failures(records: Sequence[CellRecord], *, tracebacks: bool) -> None:
         print(f"{record.id}  {record.failure}: {record.message}")
         if tracebacks and record.traceback:
             print(record.traceback)
+
+
+def held(study: Study, cells: Sequence[PlannedCell]) -> None:
+    """Cells that are not carried on, with the reasons, from `unsl status`."""
+    names = [name for axis in study.axes for name in axis.fields] + ["seed"]
+    for one in cells[:MOST_HELD]:
+        where = show_config({name: one.cell.config[name] for name in names})
+        print(f"held at step {one.reached}: {where}: {one.reason}")
+    if len(cells) > MOST_HELD:
+        print(f"... and {len(cells) - MOST_HELD} more (--json has them)")
+    print(f"unsl run {study.address} --halve 0 carries them on")
 
 
 def _error(law: Mapping[str, Any], name: str) -> str:

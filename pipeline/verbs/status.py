@@ -6,7 +6,7 @@ import argparse
 import time
 
 from pipeline.errors import PipelineError
-from pipeline.plan import Accounts, Prices, make_plan
+from pipeline.plan import Accounts, Prices, State, make_plan
 from pipeline.verbs.output import write_json
 from pipeline.verbs.verb import Verb, add_json, add_prices, add_study, study_and_store
 
@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
         )
     made = make_plan(study, store)
     failed = [record for record in records.values() if record.status == "failed"]
+    held = [one for one in made.cells if one.state is State.HELD]
     holder = store.holder()
     accounts = Accounts.read(store.folder)
     latest = accounts.all[-1] if accounts.all else None
@@ -56,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
         "gpu_idle_share": latest.idle_share if latest else None,
         "sick_nodes": [vars(node) for node in latest.sick] if latest else [],
         "failed": [{"cell": r.id, "failure": r.failure, "message": r.message} for r in failed],
+        "held": [{"cell": one.cell.id, "step": one.reached, "reason": one.reason} for one in held],
     }
     if options.json:
         write_json(options.json, facts)
@@ -79,6 +81,8 @@ def run(options: argparse.Namespace) -> int:
     if glances:
         ago = (time.time() - glances[-1].at) / 60
         print(f"forecast, {ago:.0f} minutes ago: {glances[-1].to_text()}, ±{glances[0].interval:.1%} at first")
+    if held:
+        show.held(made.study, held)
     if failed:
         show.failures(failed, tracebacks=options.failed)
     return 0

@@ -107,6 +107,10 @@ class Round:
     held_out: int
     error: Error | None = None
     coefficients: tuple[Coefficient, ...] = ()
+    cells: int = 0
+    """What it added to the study."""
+    spent: str = ""
+    """Of its budget, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ class Foretold:
     day: str
     law: str
     target: Mapping[str, Any]
-    """The columns that vary among the targets."""
+    """The columns that vary among the targets of an entry, of all of them; null where its entry has none such."""
     median: float
     low: float
     high: float

@@ -145,8 +145,9 @@ class RayExecutor:
 
     def close(self, *, in_haste: bool = False) -> None:
         """In haste, Ray is left to notice that the driver is gone."""
-        for stream in self._tasks:
-            ray.cancel(stream, force=True)
+        for stream, task in self._tasks.items():
+            if task.jobs:  # Else it is ending, and a cancellation that meets a task's end has crashed the process.
+                ray.cancel(stream, force=True)
         self._tasks = {}
         if self._own and not in_haste:
             ray.shutdown()

@@ -46,7 +46,8 @@ def here(tmp_path, monkeypatch):
 def once(tmp_path_factory):
     """The store of a study whose grid is measured and which has grown by one round."""
     folder = tmp_path_factory.mktemp("once")
-    write_study(folder, growing())
+    path = write_study(folder, growing())
+    path.write_text('"""Does it grow?"""\n' + path.read_text())
     before = os.getcwd()
     os.chdir(folder)
     try:
@@ -371,3 +372,12 @@ def test_a_report_shows_the_rounds_and_says_alarms(once):
     assert said["name"] == f"cf at {TARGET}" and said["low"] < said["value"] < said["high"]
     (kept,) = Store(str(once / "runs"), "rehearsal").rounds()
     assert [f"round 1: {text}" for text in kept.closed["alarms"]] == facts.get("alarms", [])
+    assert facts["question"] == "Does it grow?" and "Growth(" in facts["provenance"]["source"], "as its file says"
+    assert not facts.get("running"), "it is written by the driver itself, when all has ended"
+    assert facts["next"][0]["command"] == "unsl rescale rehearsal" and facts["next"][0]["what"] == "Begin round 2"
+    assert one["cells"] == len(kept.cells) and one["spent"].endswith(f" of {kept.facts['budget']}")
+    assert any(", grown to " in values for values in facts["provenance"]["axes"].values())
+    columns = {tuple(row["target"]) for row in facts["ledger"]["foretold"]}
+    assert len(columns) == 1, "of cells of one size too, whose column tells no two of them apart"
+    page = (once / "runs/rehearsal/report.html").read_text()
+    assert f"After round 1, <b>{said['value']:.4g}</b> is foretold by cf at {TARGET}, 90% between " in page

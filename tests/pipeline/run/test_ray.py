@@ -15,7 +15,7 @@ from spread import spread_study
 from pipeline import Axis
 from pipeline.run import Costs, Spreading, spread
 from pipeline.run.executors.inline import InlineExecutor
-from pipeline.run.executors.on_ray import RayExecutor
+from pipeline.run.executors.on_ray import RayExecutor, _Task
 from pipeline.store import Store
 
 
@@ -155,3 +155,14 @@ def test_a_killed_board_is_made_anew(store, executor, monkeypatch):
     outcome = run_study(study, store, executor, listeners=[Told(kill)])
     assert killed
     assert outcome.done == len(study.cells)
+
+
+def test_a_task_whose_jobs_are_over_is_left_to_end_by_itself(monkeypatch):
+    """A cancellation that meets the end of a task takes the whole process with it, by a check inside Ray."""
+    cancelled = []
+    monkeypatch.setattr(ray, "cancel", lambda stream, **how: cancelled.append(stream))
+    made = object.__new__(RayExecutor)
+    tasks = {"ending": _Task(jobs={}, token="", devices=1), "under way": _Task(jobs={0: None}, token="", devices=1)}
+    made._own, made._tasks = False, tasks
+    made.close()
+    assert cancelled == ["under way"] and not made._tasks
