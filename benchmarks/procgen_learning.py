@@ -1,8 +1,9 @@
-"""What agents return on levels they never saw, beside the usual loop: do both learn alike?
+"""What agents return on levels they never saw, beside the usual loop or in bfloat16: do both learn alike?
 
 The usual loop is that of `procgen_speed.py`. Each seed trains one agent with either loop: the same network, settings,
-number of environment steps and seeds of the environments; each starts its weights in its own way. Both are measured on
-the same test levels, with drawn actions and whole episodes. Two questions:
+number of environment steps and seeds of the environments; each starts its weights in its own way. With `--precision`
+each seed trains an agent of the trainer in float32 and one in bfloat16, from the same weights. Both are measured on the
+same test levels, with drawn actions and whole episodes. Two questions:
 
 in step   From the same weights and with the same draws, do both choose the same actions, and how far apart are their
           weights after each iteration? The two round differently, and play amplifies what differs.
@@ -10,12 +11,13 @@ returns   Means over seeds, standard errors, and the difference of each pair. Th
           three measurements, at 1/4, 1/2 and all of the budget. Play that draws every action uniformly says from where.
 
     python benchmarks/procgen_learning.py [--game coinrun] [--network nature] [--width 0.5] [--seeds 8]
-                                          [--first-seed 0] [--iterations 32] [--test-episodes 128]
+                                          [--first-seed 0] [--iterations 32] [--test-episodes 128] [--precision]
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 from unittest import mock
 
@@ -103,22 +105,50 @@ def test_return(forward, config: ProcgenConfig, step: int) -> float:
         return float(play_once(choose, games).mean())
 
 
-def returns(config: ProcgenConfig, measured: list[int]) -> np.ndarray:
-    """What the usual loop and the trainer reach, shape (2, measurements)."""
-    reached = [[], []]
+def in_both_precisions(config: ProcgenConfig, iterations: int) -> None:
+    """Let agents of both precisions begin with the same weights and random numbers; print how far they part."""
+    rounded = dataclasses.replace(config, precision="bfloat16")
+    with ProcgenRun(PROCGEN, [config], [0], "cpu") as one, ProcgenRun(PROCGEN, [rounded], [0], "cpu") as other:
+        start = one.agent.weights.detach().clone()
+        for iteration in range(1, iterations + 1):
+            actions = []
+            for run in (one, other):
+                random = run.generator()
+                seen = run.play(random)
+                run.learn(seen, random)
+                run.step += 1
+                actions.append(seen.actions)
+            equal = (actions[0] == actions[1]).float().mean()
+            weights, others = one.agent.weights.detach(), other.agent.weights.detach()
+            print(
+                f"in step, iteration {iteration}: {equal:.2%} of the actions equal; "
+                f"weights {(weights - others).norm():.2g} apart, {(weights - start).norm():.2g} from the start",
+                flush=True,
+            )
+
+
+def usual_returns(config: ProcgenConfig, measured: list[int]) -> list[float]:
+    """What the usual loop reaches, a number a measurement."""
+    reached = []
     with open_games(config, 1) as games:
         usual = UsualLoop(config, "cpu", games)
         for step in range(1, config.steps + 1):
             usual.iterate()
             if step in measured:
-                reached[0].append(test_return(lambda frames: usual.agent(frames)[0].logits, config, step))
+                reached.append(test_return(lambda frames: usual.agent(frames)[0].logits, config, step))
+    return reached
+
+
+def returns(config: ProcgenConfig, measured: list[int]) -> list[float]:
+    """What the trainer reaches, a number a measurement."""
+    reached = []
     with ProcgenRun(PROCGEN, [config], [0], "cpu") as run:
         for step in range(1, config.steps + 1):
             run.update()
             run.step += 1
             if step in measured:
-                reached[1].append(test_return(lambda frames: run.agent(frames)[0], config, step))
-    return np.array(reached)
+                reached.append(test_return(lambda frames: run.agent(frames)[0], config, step))
+    return reached
 
 
 def main() -> None:
@@ -130,6 +160,7 @@ def main() -> None:
     options.add_argument("--first-seed", type=int, default=0)
     options.add_argument("--iterations", type=int, default=32, help="of 2,048 environment steps")
     options.add_argument("--test-episodes", type=int, default=128)
+    options.add_argument("--precision", action="store_true", help="float32 and bfloat16, not the usual loop")
     chosen = options.parse_args()
     if chosen.seeds < 2 or chosen.iterations < 4:
         options.error("standard errors need --seeds 2 or more, three measurements --iterations 4 or more")
@@ -150,13 +181,22 @@ def main() -> None:
             test_episodes=chosen.test_episodes,
         )
 
-    in_step(config(chosen.first_seed), min(3, chosen.iterations))
+    if chosen.precision:
+        first, second = "float32", "bfloat16"
+        in_both_precisions(config(chosen.first_seed), min(3, chosen.iterations))
+    else:
+        first, second = "usual loop", "unsl"
+        in_step(config(chosen.first_seed), min(3, chosen.iterations))
     measured = [chosen.iterations // 4, chosen.iterations // 2, chosen.iterations]
     rows = []
     for seed in range(chosen.first_seed, chosen.first_seed + chosen.seeds):
-        rows.append(returns(config(seed), measured))
-        usual, ours = (" ".join(f"{value:6.2f}" for value in row) for row in rows[-1])
-        print(f"seed {seed}: usual loop {usual}, unsl {ours}", flush=True)
+        one = config(seed)
+        if chosen.precision:
+            rows.append([returns(dataclasses.replace(one, precision=kind), measured) for kind in (first, second)])
+        else:
+            rows.append([usual_returns(one, measured), returns(one, measured)])
+        before, after = (" ".join(f"{value:6.2f}" for value in row) for row in rows[-1])
+        print(f"seed {seed}: {first} {before}, {second} {after}", flush=True)
     reached = np.array(rows)
 
     def described(values: np.ndarray) -> str:
@@ -165,15 +205,15 @@ def main() -> None:
     print(
         f"\n{chosen.game}, {chosen.network} width {chosen.width:g}, {chosen.seeds} seeds: returns and standard errors"
     )
-    print(f"{'steps':>10}{'usual loop':>16}{'unsl':>16}{'difference':>16}")
+    print(f"{'steps':>10}{first:>16}{second:>16}{'difference':>16}")
     for i, step in enumerate(measured):
-        usual, ours = reached[:, 0, i], reached[:, 1, i]
-        print(f"{2048 * step:10}{described(usual):>16}{described(ours):>16}{described(ours - usual):>16}")
-    usual, ours = reached.mean(2).T
-    print(f"{'mean':>10}{described(usual):>16}{described(ours):>16}{described(ours - usual):>16}")
+        before, after = reached[:, 0, i], reached[:, 1, i]
+        print(f"{2048 * step:10}{described(before):>16}{described(after):>16}{described(after - before):>16}")
+    before, after = reached.mean(2).T
+    print(f"{'mean':>10}{described(before):>16}{described(after):>16}{described(after - before):>16}")
     random = random_returns(game=chosen.game, mode="easy", episodes=512, seed=0)
     print(f"{'random':>10}{described(random):>16}")
-    print(f"\nprocgen_learning: {ours.mean() / usual.mean():.2f} (goal 1)")
+    print(f"\nprocgen_learning: {after.mean() / before.mean():.2f} (goal 1)")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast the trainers train: ours beside what a user would write or install instead, in one run on one machine.
 
-    python benchmarks/train_speed.py [--device cuda] [--part language] [--part vision] [--part cohort]
+    python benchmarks/train_speed.py [--device cuda] [--part language|vision|cohort|attention] [--part ...]
 
 On a GPU one call prints the share of the peak, the memory that is taken beside what is counted, and the cohort's
 factor; it needs neither Ray nor a download.
@@ -9,7 +9,8 @@ language: tokens a second of one GPT-2 on the same text, beside a plain PyTorch 
 transformers' Trainer (pip install accelerate); on a GPU, of a model of 100 million parameters, with its share of the
 peak. vision: a ViT-S/16 on pictures of 224 pixels, on a GPU only; vision_speed.py has it beside other loops. cohort:
 models a second when 16 or 64 small ones train as one program, beside one at a time and beside a plain loop over a
-module.
+module. attention: the transformers of `trainers.math` as they are, beside the same with attention as two products and a
+softmax, and whether both have the same bits after a few steps.
 
 On a CPU everything runs on one thread and is timed in CPU seconds, which other work on the machine does not lengthen.
 """
@@ -17,12 +18,15 @@ On a CPU everything runs on one thread and is timed in CPU seconds, which other 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import math
 import os
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -193,8 +197,9 @@ def cohort(device: str, clock: Clock) -> None:
             reached = max(alone / each for each in together)
     for width in (16, 64, 256):
         config = AdditionConfig(width=width, heads=4, batch_size=64, dataset_size=4_096, steps=4_096)
+        plain = clock.per_call(_plain_transformer(config, device), 16)
         alone, *together = _per_model(TransformerCohort, ADDITION, config, (1, *sizes), device, clock)
-        _print_row(f"transformer, width {width}", None, alone, together)
+        _print_row(f"transformer, width {width}", plain, alone, together)
     print(f"train_speed: {reached:.1f} (goal {COHORT_GOAL:g}; perceptrons of width 64, batch 32, against one by one)")
 
 
@@ -213,11 +218,10 @@ def _per_model(kind, trainer, config, sizes: tuple[int, ...], device: str, clock
     return seconds
 
 
-def _print_row(name: str, plain: float | None, alone: float, together: list[float]) -> None:
+def _print_row(name: str, plain: float, alone: float, together: list[float]) -> None:
     """Steps a second, and how many times those of one by one."""
-    first = f"{1 / plain:12,.0f}" if plain else f"{'':12}"
     rest = "".join(f"{1 / each:9,.0f} x{alone / each:<4.1f}" for each in together)
-    print(f"  {name:28}{first}{1 / alone:12,.0f}{rest}   model steps/s")
+    print(f"  {name:28}{1 / plain:12,.0f}{1 / alone:12,.0f}{rest}   model steps/s")
 
 
 def _plain_perceptron(config: ParityConfig, device: str) -> Callable[[], None]:
@@ -240,7 +244,74 @@ def _plain_perceptron(config: ParityConfig, device: str) -> Callable[[], None]:
     return step
 
 
-PARTS = {"language": language, "vision": vision, "cohort": cohort}
+class _Block(torch.nn.Module):
+    """The block of `trainers.math`, as modules."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads, self.norms = heads, torch.nn.ModuleList(torch.nn.LayerNorm(width, bias=False) for _ in range(2))
+        shapes = ((width, 3 * width), (width, width), (width, 4 * width), (4 * width, width))
+        self.mix, self.out, self.up, self.down = (torch.nn.Linear(*shape, bias=False) for shape in shapes)
+
+    def forward(self, stream):
+        parts = self.mix(self.norms[0](stream)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        read = torch.nn.functional.scaled_dot_product_attention(*parts, is_causal=True)
+        stream = stream + self.out(read.transpose(1, 2).flatten(2))
+        return stream + self.down(self.up(self.norms[1](stream)).relu().square())
+
+
+def _plain_transformer(config: AdditionConfig, device: str) -> Callable[[], None]:
+    """What one would write for one of the transformers."""
+    shape, form = ADDITION.shape(config), ADDITION.format(config)
+    embeddings = [torch.nn.Embedding(size, shape.width) for size in (shape.vocabulary, shape.length)]
+    blocks = [_Block(shape.width, shape.heads) for _ in range(shape.depth)]
+    head = [torch.nn.LayerNorm(shape.width, bias=False), torch.nn.Linear(shape.width, shape.vocabulary, bias=False)]
+    tokens, positions, *rest = torch.nn.ModuleList([*embeddings, *blocks, *head]).to(device)
+    body = torch.nn.Sequential(*rest)
+    weights = [weight for module in (tokens, positions, body) for weight in module.parameters()]
+    optimiser = torch.optim.AdamW(weights, lr=config.learning_rate)
+    questions = torch.from_numpy(ADDITION.questions(config, count=config.dataset_size, test=False)).to(device)
+    places = torch.arange(shape.length, device=device)
+
+    def step() -> None:
+        drawn = questions[torch.randint(len(questions), (config.batch_size,), device=device)].long()
+        stream = tokens(drawn[:, :-1]) + positions(places[: drawn.shape[1] - 1])
+        scores, answers = body(stream)[:, -form.answer :], drawn[:, form.question :]
+        loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), answers.flatten())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    return step
+
+
+def attention(device: str, clock: Clock) -> None:
+    print(f"attention: one transformer's steps a second, on {device}")
+    print(f"  {'':28}{'as it is':>12}{'as products':>14}")
+    for width in (16, 64, 256):
+        config = AdditionConfig(width=width, heads=4, batch_size=64, dataset_size=4_096, steps=4_096)
+        seconds, weights = [], []
+        for replaced in (False, True):
+            changed = mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", _attention_by_products)
+            with changed if replaced else contextlib.nullcontext():
+                model = TransformerCohort(ADDITION, [config], [0], device)
+                seconds.append(clock.per_call(_step_of(model), 32 if width < 256 else 8))
+                weights.append(model.state(0)["weights"].detach().cpu())
+        same = "the same bits" if torch.equal(*weights) else "other bits"
+        rates = f"{1 / seconds[0]:12,.0f}{1 / seconds[1]:9,.0f} x{seconds[0] / seconds[1]:.2f}"
+        print(f"  {f'transformer, width {width}':28}{rates}, {same}")
+
+
+def _attention_by_products(query, key, value, *, is_causal: bool, scale: float | None):
+    """What torch's attention computes, in the plainest way."""
+    length, head = query.shape[-2:]
+    scores = query @ key.transpose(-1, -2) * (scale or 1 / math.sqrt(head))
+    if is_causal:
+        scores = scores + torch.full((length, length), -torch.inf, device=scores.device).triu(1)
+    return scores.softmax(-1) @ value
+
+
+PARTS = {"language": language, "vision": vision, "cohort": cohort, "attention": attention}
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 from collections.abc import Sequence
@@ -90,8 +91,21 @@ def of_grid(study: Study, points: Any) -> Any:
     """
     if points.empty:
         raise PipelineError(f"study '{study.name}' has no points yet: `unsl run {study.address}` makes them")
-    points = _ordered(points)
+    points = _completed(study, _ordered(points))
     return points.assign(**study.standing(points["cell"].tolist()))
+
+
+def _completed(study: Study, points: Any) -> Any:
+    """A field that came after a cell's run is empty in its rows, or no column at all: what ran was its default."""
+    trainer, found = study.loaded_trainer, {}
+    varied = (name for axis in study.axes for name in axis.fields)
+    asked = {*study.inputs, *study.hyperparameters, *study.tasks, *varied}
+    for one in dataclasses.fields(trainer.Config):
+        if one.metadata.get("added") and (one.name in points or one.name in asked):
+            values = points[one.name] if one.name in points else points["cell"].map(lambda _: None)
+            if (empty := values.isna() & (points["trainer"] == trainer.name)).any():
+                found[one.name] = values.mask(empty, one.default).infer_objects()
+    return points.assign(**found)
 
 
 def fingerprint(study: Study, points: Any, *, laws: Sequence[str], seed: int) -> str:

@@ -18,7 +18,7 @@ from trainers.language.architectures import checkpoint_blocks
 from trainers.loop import fitted_to_device
 from trainers.math import ADDITION, PARITY, AdditionConfig, ParityConfig, PerceptronCohort, TransformerCohort
 from trainers.math.parity import kept_numbers as perceptron_numbers
-from trainers.procgen.agent import ACTIONS, Agent, kept_numbers
+from trainers.procgen.agent import ACTIONS, Agent, kept_bytes
 from trainers.vision import VISION, VisionConfig, initial_weights, logits, networks
 
 TOLERANCE = 0.01
@@ -136,15 +136,20 @@ def test_pictures_that_crops_are_taken_of_are_counted():
     assert stored < more < 20 * stored, "as bytes, and while they are brought to size as numbers"
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("kind", ["nature", "impala"])
-def test_an_agent_keeps_what_is_counted(kind):
-    agent = Agent(kind, 0.5, seed=0, device="cpu")
+@pytest.mark.filterwarnings("ignore:this CPU")
+def test_an_agent_keeps_what_is_counted(kind, precision):
+    agent = Agent(kind, 0.5, seed=0, device="cpu", precision=precision)
 
     def forward():
         scores, values = agent(torch.zeros(4, 64, 64, 3, dtype=torch.uint8))
         return scores.log_softmax(-1)[:, ACTIONS - 1].sum() + values.sum()
 
-    assert 4 * 4 * kept_numbers(kind, 0.5) == pytest.approx(saved_bytes(forward, [agent.weights]), rel=TOLERANCE)
+    copies = 2 * sum(layer.weights for layer in agent.shapes[:-1]) if precision == "bfloat16" else 0
+    assert 4 * kept_bytes(kind, 0.5, precision) + copies == pytest.approx(
+        saved_bytes(forward, [agent.weights]), rel=TOLERANCE
+    )
 
 
 LANGUAGE_MODEL = LanguageConfig(

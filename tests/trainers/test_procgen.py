@@ -16,7 +16,8 @@ from small_procgen import SMALL
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.hilton import intrinsic_performance
-from trainers import Ending
+from pipeline.study import Cell
+from trainers import Ending, TrainerError
 from trainers.battery import Recorder
 from trainers.battery import run_in_memory as run
 from trainers.procgen import PROCGEN, ProcgenConfig, ProcgenRun, acting_flops, learning_flops
@@ -133,6 +134,43 @@ def test_an_interruption_right_before_a_new_opening_is_exact_too(monkeypatch):
     assert first.saved[0].step == 8
     after, _ = run(PROCGEN, [SMALL], Recorder(saved=first.saved))
     assert {**before, **after} == whole
+
+
+@pytest.mark.filterwarnings("ignore:this CPU")
+def test_resumption_is_exact_in_bfloat16():
+    config = dataclasses.replace(SMALL, precision="bfloat16")
+    with (
+        ProcgenRun(PROCGEN, [config], [0], "cpu") as whole,
+        ProcgenRun(PROCGEN, [config], [0], "cpu") as resumed,
+        ProcgenRun(PROCGEN, [SMALL], [0], "cpu") as exact,
+    ):
+        advance(whole), advance(exact)
+        assert not torch.equal(whole.agent.weights, exact.agent.weights)
+        resumed.restore([whole.checkpoint(0)])
+        advance(whole), advance(resumed)
+        assert torch.equal(whole.agent.weights, resumed.agent.weights)
+
+
+def advance(run: ProcgenRun) -> None:
+    run.update()
+    run.step += 1
+
+
+def test_precision_is_part_of_a_cell_that_cells_of_before_do_not_have():
+    exact, rounded = (Cell.build(PROCGEN, settings) for settings in ({}, {"precision": "bfloat16"}))
+    assert exact.id == Cell.build(PROCGEN, {"precision": "float32"}).id == "98a5109f4a216bfe"
+    assert rounded.id != exact.id and rounded.cohort_key != exact.cohort_key
+    assert rounded.counts.flops_per_step == exact.counts.flops_per_step
+    assert 0.5 < rounded.counts.bytes / exact.counts.bytes < 0.9, "frames and weights are kept as they were"
+    with pytest.raises(TrainerError, match="^precision = 'bf16' must be one of float32, bfloat16$"):
+        ProcgenConfig(precision="bf16")
+
+
+@pytest.mark.filterwarnings("ignore:this CPU")
+def test_an_agent_that_overflows_in_bfloat16_has_diverged():
+    config = dataclasses.replace(SMALL, precision="bfloat16", steps=3, learning_rate=1e30)
+    points, ends = run(PROCGEN, [config])
+    assert not points and ends[0].ending is Ending.DIVERGED
 
 
 def test_every_seed_and_iteration_draws_for_itself():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from trainers.procgen import ACTIONS, Agent, Games, engine_seeds, network
+from trainers.procgen import agent as agents
 
 
 def reference(kind: str, width: float) -> torch.nn.Module:
@@ -66,6 +67,34 @@ def test_networks_and_gradients_equal_plain_pytorch(kind, width):
     agent.update(0, learning_rate=1e-3, max_norm=0.5)
     for mine, theirs in zip(agent.layers, plain.parameters(), strict=True):
         torch.testing.assert_close(mine.reshape(theirs.shape), theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["nature", "impala"])
+@pytest.mark.filterwarnings("ignore:this CPU")
+def test_bfloat16_rounds_products_and_keeps_the_rest(kind):
+    frames = torch.randint(0, 256, (6, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    results = []
+    for precision in ("float32", "bfloat16"):
+        agent = Agent(kind, 0.5, seed=3, device="cpu", precision=precision)
+        logits, values = agent(frames)
+        (logits.square().sum() + values.sum()).backward()
+        results.append((logits.detach(), values.detach(), agent.gradient))
+        assert all(tensor.dtype is torch.float32 for tensor in (*results[-1], agent.weights))
+    for exact, rounded in zip(*results, strict=True):
+        assert not torch.equal(exact, rounded)
+        assert torch.nn.functional.cosine_similarity(exact.flatten(), rounded.flatten(), dim=0) > 0.999
+    # The last layer rounds nothing: with its weights alone the logits have more digits than bfloat16 holds.
+    assert not torch.equal(results[1][0], results[1][0].bfloat16().float())
+
+
+def test_a_cpu_that_emulates_bfloat16_is_named(monkeypatch):
+    monkeypatch.setattr(agents.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, "avx512_bf16": False})
+    with pytest.warns(RuntimeWarning, match='no instructions for bfloat16.*precision="float32"'):
+        Agent("nature", 0.1, seed=0, device="cpu", precision="bfloat16")
+    monkeypatch.setattr(agents.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not agents.cpu_has_bfloat16(), "a build without oneDNN has no such question to ask"
 
 
 @pytest.mark.parametrize("kind", ["nature", "impala"])

@@ -3,11 +3,17 @@
 Everything lies in flat tensors, weights as well as gradients and Adam's moments, so that an update and a checkpoint are
 a few operations whatever the network is. Weights and frames have their channels last in memory, which is what
 convolutions are fastest in.
+
+With the precision `bfloat16` every layer but the last reads frames, weights and activations rounded to bfloat16, when
+the agent acts, learns and is measured. Weights, gradients and moments are kept, and logits, values and losses computed,
+in float32. A CPU without instructions for it computes the same products, rounded alike, several times as slowly.
 """
 
 from __future__ import annotations
 
 import math
+import platform
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +22,7 @@ from trainers.loop import Adam
 from trainers.procgen.environments import ACTIONS, SIDE
 
 NETWORKS = ("nature", "impala")
+PRECISIONS = ("float32", "bfloat16")
 POLICY_GAIN = 0.01
 """The first policy is nearly uniform."""
 VALUE_GAIN = 1.0
@@ -71,22 +78,33 @@ def network(kind: str, width: float) -> tuple[Layer, ...]:
     return (*body, Layer(inputs=hidden, outputs=ACTIONS + 1))
 
 
-def kept_numbers(kind: str, width: float) -> int:
-    """What the forward pass of one frame keeps for the backward pass, in single precision."""
-    layers = network(kind, width)
-    kept = 3 * SIDE**2 + sum(layer.outputs * layer.side**2 for layer in layers[:-1]) + ACTIONS
+def kept_bytes(kind: str, width: float, precision: str = "float32") -> int:
+    """What the forward pass of one frame keeps for the backward pass."""
+    layers, size = network(kind, width), 2 if precision == "bfloat16" else 4
+    body = 3 * SIDE**2 + sum(layer.outputs * layer.side**2 for layer in layers[:-2])
+    kept = size * body + 4 * (layers[-1].inputs + ACTIONS)
     if kind == "nature":
         return kept
-    # Every pool keeps where its maxima were, in two numbers each, and its output goes on to the next layer.
-    return kept + sum(3 * stage.outputs * (stage.side // 2) ** 2 for stage in (layers[0], layers[5], layers[10]))
+    # Every pool keeps where its maxima were, in eight bytes each, and its output goes on to the next layer.
+    return kept + sum(
+        (8 + size) * stage.outputs * (stage.side // 2) ** 2 for stage in (layers[0], layers[5], layers[10])
+    )
 
 
 class Agent:
     """Policy and value of one network. All weights lie in one flat tensor, and so do their gradients and moments."""
 
-    def __init__(self, kind: str, width: float, *, seed: int, device: str):
+    def __init__(self, kind: str, width: float, *, seed: int, device: str, precision: str = "float32"):
         import torch
 
+        self.precision = getattr(torch, precision)
+        if precision == "bfloat16" and device == "cpu" and not cpu_has_bfloat16():
+            warnings.warn(
+                "this CPU has no instructions for bfloat16: the agent is trained as on one that has them, but several "
+                'times as slowly; precision="float32" is faster here, and another cell',
+                RuntimeWarning,
+                stacklevel=2,
+            )
         self.device, self.shapes = torch.device(device), network(kind, width)
         self.body = self._nature if kind == "nature" else self._impala
         self.weights = torch.from_numpy(_initial_weights(self.shapes, seed)).to(self.device)
@@ -108,16 +126,21 @@ class Agent:
         """Logits (n, actions) and values (n,) of frames (n, 64, 64, 3), uint8."""
         from torch.nn.functional import linear
 
-        x = self.body(frames.movedim(3, 1).float().mul_(1 / 255))
-        for weight, bias in (self.layers[-4:-2], self.layers[-2:]):
-            x = linear(x.relu(), weight.flatten(1), bias)
+        x = self.body(frames.movedim(3, 1).to(self.precision).mul_(1 / 255))
+        weight, bias = self._rounded(len(self.shapes) - 2)
+        x = linear(x.relu(), weight.flatten(1), bias).float()
+        x = linear(x.relu(), self.layers[-2].flatten(1), self.layers[-1])
         return x[:, :ACTIONS], x[:, ACTIONS]
+
+    def _rounded(self, index: int):
+        """Weights and biases of a layer, as it reads them."""
+        return [piece.to(self.precision) for piece in self.layers[2 * index : 2 * index + 2]]
 
     def _convolution(self, x, index: int):
         from torch.nn.functional import conv2d
 
         layer = self.shapes[index]
-        return conv2d(x, *self.layers[2 * index : 2 * index + 2], stride=layer.stride, padding=layer.padding)
+        return conv2d(x, *self._rounded(index), stride=layer.stride, padding=layer.padding)
 
     def _nature(self, x):
         x = self._convolution(x, 0).relu_()
@@ -147,6 +170,16 @@ class Agent:
             norm = self.gradient.norm()
             self.gradient.mul_((max_norm / (norm + 1e-6)).clamp_max(1.0))
         self.optimiser.update(updates, learning_rate=learning_rate)
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether products in bfloat16 are instructions of this CPU, and not emulated."""
+    import torch
+
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        # oneDNN calls bfloat16 supported wherever it can emulate it with AVX-512.
+        return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _initial_weights(layers: tuple[Layer, ...], seed: int) -> np.ndarray:

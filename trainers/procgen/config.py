@@ -5,10 +5,10 @@ Unless a field says otherwise its default is that of Cobbe et al. (arXiv 1912.01
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trainers.contract import check_config
-from trainers.procgen.agent import NETWORKS
+from trainers.procgen.agent import NETWORKS, PRECISIONS
 from trainers.procgen.environments import FIRST_TEST_LEVEL, MODES, SCORES
 
 
@@ -27,6 +27,10 @@ class ProcgenConfig:
     that learns more from a step and costs eight times as much."""
     width: float = 1.0
     """Factor on the channels and hidden units of the network."""
+    precision: str = field(default="float32", metadata={"added": True})
+    """Of convolutions and the hidden layer: `float32`, or `bfloat16`, which takes about half the time on a CPU with
+    instructions for it (AVX512-BF16 or AMX) and is emulated, slowly and with a warning, on others (agent.py). Play
+    amplifies whatever is rounded, so an agent is named by its precision and not by where it was trained."""
     steps: int = 1_526
     """Iterations; with the default batch 25 million environment steps, the published budget of easy mode."""
     batch_size: int = 16_384
@@ -66,6 +70,7 @@ class ProcgenConfig:
             dataset_size=(1 <= self.dataset_size <= FIRST_TEST_LEVEL, "between 1 and 2^30"),
             network=(self.network in NETWORKS, f"one of {', '.join(NETWORKS)}"),
             width=(self.width > 0, "above 0"),
+            precision=(self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
             steps=(self.steps >= 1, "at least 1"),
             batch_size=(self.batch_size >= 2 and rollout and equal_parts, "a multiple of environments and minibatches"),
             environments=(self.environments >= 1, "at least 1"),

@@ -19,7 +19,9 @@ of about 200 for a row of the Nature network). Measured and not kept:
 - acting through `torch.jit.freeze` and `optimize_for_inference`: IMPALA's forward pass 15 % faster, 1.5 % of the whole
   before the compilation of every iteration's weights; the Nature network's 25 % slower
 - `torch.inference_mode`, and an allocator that returns no memory: nothing
-- bfloat16 was not tried: the core had no instructions for it
+
+Convolutions in bfloat16 (`precision`), on a core with AMX: IMPALA's rows take half the time, Nature's .55 to .65, with
+128 rows at once; with 64 a tenth more. With memory that is never returned: nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from trainers.procgen.environments import ACTIONS, SIDE, Games
 
 CPU_ROWS = 64
 """Rows that go forward and back at once on a CPU: their activations stay in its cache, which makes a minibatch of 2,048
-up to twice as fast as at once (measured)."""
+up to twice as fast as at once (measured). Twice as many in bfloat16, in the same memory."""
 REWARD_LIMIT = 10.0
 """Normalised rewards are cut at this size, as in OpenAI's baselines."""
 REWARD_DISCOUNT = 0.99
@@ -155,7 +157,7 @@ def learn(
     import torch
 
     size = config.batch_size // config.minibatches
-    rows = CPU_ROWS if agent.device.type == "cpu" else size
+    rows = CPU_ROWS * (4 // agent.precision.itemsize) if agent.device.type == "cpu" else size
     for _ in range(config.epochs):
         order = torch.randperm(config.batch_size, generator=generator).to(agent.device)
         for minibatch in order.split(size):

@@ -20,7 +20,7 @@ pass, the gradient of every weight and the gradient of every layer's input but t
 A run is saved between two iterations. Asked to stop, it does so within the milliseconds of a step in the environments
 or of a group of rows, and gives up the iteration under way. The engine cannot save its state, so a checkpoint holds the
 actions since the environments were opened (at most `REOPEN_AFTER` steps an environment, which are then opened with new
-seeds), and a resumed run plays them again: it is bitwise equal to an uninterrupted one.
+seeds), and a resumed run plays them again: it is bitwise equal to an uninterrupted one, in either precision.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import numpy as np
 
 from trainers.contract import Checkpoint, Context, Counts, End, Point, reserved_threads
 from trainers.loop import Adam, Cohort, Interrupted, log_spaced_steps, train_cohorts
-from trainers.procgen.agent import Agent, Layer, kept_numbers, network
+from trainers.procgen.agent import Agent, Layer, kept_bytes, network
 from trainers.procgen.config import ProcgenConfig
 from trainers.procgen.environments import ACTIONS, SIDE, Games, engine_seeds, normalised, play_once, test_games
 from trainers.procgen.ppo import Experience, RewardScale, learn, play
@@ -58,16 +58,19 @@ class Procgen:
     def count(self, config: ProcgenConfig) -> Counts:
         layers = _layers(config)
         parameters = sum(layer.weights + layer.outputs for layer in layers)
-        # Frames and what is kept of a step; then what a minibatch keeps, and the gradients around its largest layer.
+        # Frames and what is kept of a step; what a minibatch keeps, and the gradients around its largest layer; and in
+        # bfloat16 a copy of the weights.
         rollout = config.batch_size * (3 * SIDE**2 + 4 * (ACTIONS + 8))
-        gradients = 2 * max(layer.outputs * layer.side**2 for layer in layers)
-        minibatch = config.batch_size // config.minibatches * (kept_numbers(config.network, config.width) + gradients)
+        size, copies = (2, 2 * parameters) if config.precision == "bfloat16" else (4, 0)
+        gradients = 2 * size * max(layer.outputs * layer.side**2 for layer in layers)
+        kept = kept_bytes(config.network, config.width, config.precision)
+        minibatch = config.batch_size // config.minibatches * (kept + gradients)
         return Counts(
             parameters=parameters,
             parameters_without_embeddings=parameters,
             flops_per_step=acting_flops(config) + learning_flops(config),
             steps=config.steps,
-            bytes=4 * (4 * parameters + minibatch) + rollout,
+            bytes=4 * 4 * parameters + copies + minibatch + rollout,
         )
 
     def threads(self, config: ProcgenConfig) -> int:
@@ -79,7 +82,15 @@ class Procgen:
 
     def cohort_key(self, config: ProcgenConfig) -> tuple:
         # Agents of a cohort are trained one after another: the engine and convolutions fill a core by themselves.
-        return (config.game, config.mode, config.network, config.width, config.steps, config.batch_size)
+        return (
+            config.game,
+            config.mode,
+            config.network,
+            config.width,
+            config.precision,
+            config.steps,
+            config.batch_size,
+        )
 
     def train(self, configs: Sequence[ProcgenConfig], context: Context) -> Iterator[Point | End]:
         return train_cohorts(ProcgenRun, self, configs, context, together=False)
@@ -106,7 +117,7 @@ class ProcgenRun(Cohort):
     def __init__(self, trainer: Procgen, configs: Sequence[ProcgenConfig], cells: Sequence[int], device: str):
         super().__init__(trainer, configs, cells, device)
         config = self.config
-        self.agent = Agent(config.network, config.width, seed=config.seed, device=device)
+        self.agent = Agent(config.network, config.width, seed=config.seed, device=device, precision=config.precision)
         # Results do not depend on the engine's threads; a CPU cell has one core, a GPU's cell those reserved for it.
         self.threads = min(config.environments, reserved_threads()) if self.on_gpu else 1
         self.rollout = config.batch_size // config.environments

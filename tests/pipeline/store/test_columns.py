@@ -14,6 +14,7 @@ from cells import CELLS, ended, fill, finish, measured
 from rehearsal import make_study, run_study
 
 from pipeline import Axis, PipelineError
+from pipeline.analysis import of_grid
 from pipeline.run import Job, run_job
 from pipeline.store import Failure, Store, Writer
 from pipeline.study import Cell, identity
@@ -220,5 +221,8 @@ def test_a_grid_with_a_field_that_came_later_is_done(store, monkeypatch):
     assert make_plan(make_study(), store).counts() == {"done": 8}
     grown = make_study(axes=[*make_study().axes, Axis("parts", (1, 2))])
     assert make_plan(grown, store).counts() == {"done": 8, "new": 8}
+    assert of_grid(grown, store.table())["parts"].tolist() == [1] * 48, "what ran was the default"
+    assert "parts" not in of_grid(make_study(), store.table()), "nobody asks for it: the table is what it was"
     run_study(grown, store)
     check_readers(store, 96)
+    assert of_grid(grown, store.table())["parts"].value_counts().to_dict() == {1: 48, 2: 48}
