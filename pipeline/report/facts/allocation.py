@@ -75,7 +75,7 @@ class Allocation:
     curves: tuple[Isoflop, ...]
     growth: tuple[Power, ...]
     """Of each free column with the budget."""
-    measured: float = 0.0
+    measured: float
     """What the dearest run that was measured has cost."""
 
 
