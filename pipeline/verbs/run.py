@@ -140,7 +140,7 @@ def run(options: argparse.Namespace) -> int:
             how = {"trim": options.trim, "forecast": not options.no_forecast, "order": order, "live": live}
             how["rungs"] = rungs
             ran = run_cells(options, made, planned, writer, budget, **how)
-            show_run(made.study, ran)
+            show_run(made.study, ran, goes_on="run" if options.halve is None else f"run --halve {options.halve}")
             return ran.exit_code
     print(f"nothing to run: {made.states()}. Next: unsl report {study.address}")
     return 1 if "failed" in made.counts() else 0
@@ -306,7 +306,7 @@ def _by_design(options: argparse.Namespace, study: Study) -> Callable[[Sequence[
 
 
 def show_run(study: Study, ran: Ran, *, goes_on: str = "run") -> None:
-    """How a run ended, for a person. goes_on: the verb that takes up what is left."""
+    """How a run ended, for a person. goes_on: the verb that takes up what is left, with its options."""
     from pipeline.run import clock
 
     outcome = ran.outcome

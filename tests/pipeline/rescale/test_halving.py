@@ -17,6 +17,7 @@ from pipeline.rescale import Halving, halving, look
 from pipeline.run import Driver, Outcome
 from pipeline.run.executors.inline import InlineExecutor
 from pipeline.store import Held, Measured, Store, Writer
+from pipeline.verbs import run as run_verb
 from trainers import oracle
 
 RATES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.5)
@@ -194,6 +195,8 @@ def test_a_study_may_say_it_the_verb_carries_on_and_status_says_why(tmp_path, ca
     monkeypatch.chdir(tmp_path)
     write_study(tmp_path, rates(halve=2))
     run_it = ["run", "rehearsal", "--store", "runs", "--executor", "inline", "--wandb", "off", "--no-forecast"]
+    show_run, hints = run_verb.show_run, []
+    monkeypatch.setattr(run_verb, "show_run", lambda *ran, goes_on: hints.append(goes_on) or show_run(*ran))
     assert cli.main([*run_it, "--halve", "11"]) == 2
     assert "at most 10" in capsys.readouterr().err
     assert cli.main(run_it) == 0
@@ -205,6 +208,7 @@ def test_a_study_may_say_it_the_verb_carries_on_and_status_says_why(tmp_path, ca
     assert "halved: foretold by oracle" in said and "--halve 0 carries them on" in said
     assert cli.main([*run_it, "--halve", "0"]) == 0
     assert " held" not in capsys.readouterr().out
+    assert hints == ["run", "run --halve 0"], "what goes on as it was begun"
     assert {record.status for record in Store("runs", "rehearsal").records().values()} == {"done"}
 
 
