@@ -110,15 +110,15 @@ class Progress:
         return elapsed * (1 - self.share) * total / gained if gained > 0 else None
 
     @property
-    def cells_per_second(self) -> float:
+    def cells_per_minute(self) -> float:
         """Cells that this run has ended, by its own wall clock."""
-        return len(self.ended) / max(time.monotonic() - self.began, 1e-9)
+        return 60 * len(self.ended) / max(time.monotonic() - self.began, 1e-9)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "running": len(self.running),
             "share": self.share,
-            "cells_per_minute": 60 * self.cells_per_second,
+            "cells_per_minute": self.cells_per_minute,
             "eta_seconds": self.remaining_seconds,
         }
 
@@ -133,7 +133,7 @@ class Progress:
             parts.append(f"{len(self.failed)} failed")
         if held := self.held + len(self.stopped):
             parts.append(f"{held} held")
-        parts += [f"{self.share:.0%}", f"{self.cells_per_second:.1f} cells/s", self.eta()]
+        parts += [f"{self.share:.0%}", f"{self.cells_per_minute:.3g} cells/min", self.eta()]
         if self.cost:
             parts.append(self.cost())
         if self.forecast:

@@ -76,8 +76,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"sick: {node.to_text()}")
     print(f"driver: process {holder.process} on {holder.host}" if holder else "driver: none at work")
     if progress:
-        rate = 60 * progress.cells_per_second
-        print(f"{len(progress.running)} running, {progress.share:.0%} done, {rate:.3g} cells/min, {progress.eta()}")
+        rate = f"{progress.cells_per_minute:.3g} cells/min"
+        print(f"{len(progress.running)} running, {progress.share:.0%} done, {rate}, {progress.eta()}")
     if glances:
         ago = (time.time() - glances[-1].at) / 60
         print(f"forecast, {ago:.0f} minutes ago: {glances[-1].to_text()}, ±{glances[0].interval:.1%} at first")

@@ -218,6 +218,8 @@ def test_hopeless_is_who_ends_above_the_best_and_the_best_keeps_its_neighbours()
     said = Foretold(middle=middle, low=middle - 0.1, high=middle + 0.1)
     assert hopeless(values, said) == [5, 4, 3], "three values beside the edge stay"
     assert hopeless(values, said, gone=middle == 5) == [4, 3]
+    inside = np.abs(middle - 3)
+    assert hopeless(values, Foretold(middle=inside, low=inside, high=inside)) == [0, 1, 5], "and to both sides of it"
     wide = Foretold(middle=middle, low=middle - 2.2, high=middle + 2.2)
     assert hopeless(values, wide) == [5], "intervals that meet: it may still be the best"
     grid = np.array([[a, b] for a in range(4) for b in range(4)], float)

@@ -64,7 +64,8 @@ def test_a_run_is_read_from_its_store(store, clock):
         # Behind us: fresh, broken, 3/4 and 1/2 of a cell of six. Gained in 40 seconds: two cells and a quarter.
         assert progress.share == pytest.approx(3.25 / 6)
         assert progress.remaining_seconds == pytest.approx(40 * 2.75 / 2.25, rel=0.01)
-        assert 60 * progress.cells_per_second == pytest.approx(1.5, rel=0.01)
+        assert progress.cells_per_minute == pytest.approx(1.5, rel=0.01)
+        assert " 54% · 1.5 cells/min · " in progress.line()
 
 
 def test_a_failed_cell_that_is_tried_again_is_to_do(store, clock):
