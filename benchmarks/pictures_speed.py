@@ -38,9 +38,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trainers.vision import PictureSet, VisionConfig, training_flops
-from trainers.vision.augmentation import brought_to, random_crops
-from trainers.vision.records import middle_square
+from trainers.vision import PictureSet, VisionConfig, brought_to, middle_square, random_crops, training_flops
 
 GOAL = 10.0
 BATCH, RESOLUTION, STORED = 128, 224, 256

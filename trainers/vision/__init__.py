@@ -17,9 +17,11 @@ Where to look, in the order of reading:
 
 from __future__ import annotations
 
+from trainers.vision.augmentation import brought_to, random_crops
 from trainers.vision.few_shot import few_shot_error
 from trainers.vision.networks import ARCHITECTURES, initial_weights, layout, logits, training_flops
 from trainers.vision.pictures import PictureSet
+from trainers.vision.records import middle_square
 from trainers.vision.trainer import VISION, VisionConfig, VisionModel
 
 __all__ = [
@@ -28,9 +30,12 @@ __all__ = [
     "PictureSet",
     "VisionConfig",
     "VisionModel",
+    "brought_to",
     "few_shot_error",
     "initial_weights",
     "layout",
     "logits",
+    "middle_square",
+    "random_crops",
     "training_flops",
 ]
