@@ -11,6 +11,8 @@ from pipeline.report.facts import LedgerFacts, Round
 from pipeline.report.words import short
 
 HEIGHT, NARROW = 2.8, 0.62
+LONGEST = 90
+"""Characters of a target in the legend of the drift, which has the width of the figure."""
 
 
 def skill(ledger: LedgerFacts) -> str:
@@ -33,10 +35,6 @@ def skill(ledger: LedgerFacts) -> str:
         figure.legend(loc="outside right center")
 
     return draw(build, height=HEIGHT, width=WIDTH * NARROW, label="skill by the day on which forecasts were made")
-
-
-LONGEST = 90
-"""Characters of a target in the legend of the drift, which has the width of the figure."""
 
 
 def drift(rounds: Sequence[Round], scale: MetricScale) -> str:

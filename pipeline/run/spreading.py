@@ -7,7 +7,7 @@ no part of a cell, and may differ each time that it is taken up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,11 +44,11 @@ class Spreading:
                 f"{self.fewest} devices a cell are asked for, and no node has more than {executor.most_devices} {kind}"
             )
 
-    def devices(self, job: Job, executor: Executor, *, waiting: int, seconds: float) -> int:
-        """GPUs of a job, one of so many that wait, with so many seconds to go on one GPU."""
+    def devices(self, job: Job, executor: Executor, *, waiting: int, seconds: Callable[[Job], float]) -> int:
+        """GPUs of a job, one of so many that wait. seconds: that a job has to go on one GPU, asked only for `auto`."""
         if self.per_cell != AUTO:
             return self.fewest
-        if seconds < AUTO_SECONDS:
+        if seconds(job) < AUTO_SECONDS:
             return 1
         fair = min(executor.most_devices, int(executor.idle) // max(1, waiting))
         configs = [self.trainer.Config(**config) for config in job.configs]

@@ -101,7 +101,7 @@ class Waiting:
         self.packing.look(executor.gpus)
         for index, job in enumerate(self._jobs):
             cells: Sequence[Cell] = self.known.of(job)
-            devices = self.spreading.devices(job, executor, waiting=len(self._jobs), seconds=self._seconds(job))
+            devices = self.spreading.devices(job, executor, waiting=len(self._jobs), seconds=self._seconds)
             if devices > 1:
                 if self._can_pay(job, device):
                     del self._jobs[index]

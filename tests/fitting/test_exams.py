@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from public_tables import write_addition
 
 from fitting import FittingError, Metric, Rmsle
 from fitting.exams import (
@@ -276,10 +277,7 @@ def test_a_page_has_its_parts_and_a_figure_an_exam(data):
 @pytest.fixture
 def public(tmp_path):
     """A folder in which one exam of the catalogue finds its table."""
-    (tmp_path / "bnsl-4digit-addition").mkdir()
-    lines = [f"{x},{2.0 * x**-0.3},{int(x < 800)}" for x in range(100, 1000, 50)]
-    text = "\n".join(["train_dataset_size,test_cross_entropy,training", *lines])
-    (tmp_path / "bnsl-4digit-addition" / "addition.csv").write_text(text)
+    write_addition(tmp_path)
     return tmp_path
 
 

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pandas
 import pytest
+from public_tables import write_addition
 
 from pipeline import cli
 
@@ -144,11 +145,7 @@ def test_exams_are_a_verb(tmp_path, capsys):
 
 
 def test_exams_become_a_page(tmp_path, capsys):
-    folder = tmp_path / "data" / "bnsl-4digit-addition"
-    folder.mkdir(parents=True)
-    lines = [f"{x},{2.0 * x**-0.3},{int(x < 800)}" for x in range(100, 1000, 50)]
-    text = "\n".join(["train_dataset_size,test_cross_entropy,training", *lines])
-    (folder / "addition.csv").write_text(text)
+    write_addition(tmp_path / "data")
     page = tmp_path / "exams.html"
     asked = ["exam", "--data", str(tmp_path / "data"), "--only", "curve-addition", "--laws", "m1,m2", "--law", "m1"]
     assert cli.main([*asked, "--processes", "1", "--html", str(page)]) == 0
